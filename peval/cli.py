@@ -1,0 +1,242 @@
+"""The command line: parse, call the library, print, exit.
+
+Exit codes: 0 done; 1 a bug (with its traceback); 2 something to mend (one line says what); 3 the
+run is partial; 130 stopped by Ctrl-C, 143 by a termination signal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+from peval.errors import PevalError
+from peval.version import __version__
+
+EXIT_ERROR = 2
+EXIT_PARTIAL = 3
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class Terminated(KeyboardInterrupt):
+    """A termination signal: stop as tidily as after Ctrl-C."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    arguments = parser().parse_args(kebab(sys.argv[1:] if argv is None else argv))
+    signal.signal(signal.SIGTERM, _terminate)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except PevalError as error:
+        print(f"peval: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt as stop:
+        print("peval: stopped; what was answered is kept, the same command goes on",
+              file=sys.stderr)  # fmt: skip
+        return EXIT_TERMINATED if isinstance(stop, Terminated) else EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output left; Python would complain about it once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+
+
+def kebab(argv: Sequence[str]) -> list[str]:
+    """Accept lm-eval's underscore spellings: ``--data_dir`` is ``--data-dir``."""
+    spelled = []
+    for word in argv:
+        flag, equals, value = word.partition("=")
+        spelled.append(flag.replace("_", "-") + equals + value if flag[:2] == "--" else word)
+    return spelled
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    top = argparse.ArgumentParser(
+        prog="peval",
+        description="Score a base model and its adapters, and say which differences are real.",
+        epilog="exit codes: 0 done, 2 something to mend, 3 the run is partial, 130 Ctrl-C",
+    )
+    top.add_argument("--version", action="version", version=f"peval {__version__}")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_score(commands)
+    tasks = _command(commands, "tasks", tasks_command, "list suites and tasks, or show one")
+    tasks.add_argument("name", nargs="?", metavar="NAME")
+    inspect = _command(commands, "inspect", inspect_command, "say what an adapter is")
+    inspect.add_argument("adapter", nargs="+", metavar="ADAPTER")
+    inspect.add_argument("--base", metavar="PATH_OR_HUB_ID", help="check it against this base")
+    inspect.add_argument("--allow-base-mismatch", action="store_true", help=MISMATCH_HELP)
+    report = _command(commands, "report", report_command, "write a run's report anew")
+    report.add_argument("run", metavar="RUN")
+    rescore = _command(commands, "rescore", rescore_command, "score a run's completions anew")
+    rescore.add_argument("run", metavar="RUN")
+    doctor = _command(commands, "doctor", doctor_command, "check what this machine can run")
+    doctor.add_argument("--data-dir", metavar="DIR", help="benchmark data to look for")
+    return top
+
+
+MISMATCH_HELP = "accept an adapter that names another base"
+
+
+def _command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    command: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(command=run)
+    command.add_argument("--json", action="store_true", help="print JSON")
+    return command
+
+
+def _add_score(commands: Any) -> None:
+    score = _command(commands, "score", score_command, "score a base and its adapters on a suite")
+    what = score.add_argument_group("what to score")
+    what.add_argument("--base", metavar="PATH_OR_HUB_ID", help="read from the adapter if left out")
+    what.add_argument(
+        "--adapter", dest="adapters", nargs="+", action="extend", default=[], metavar="PATH",
+        help="an adapter, a glob, a folder of adapters or checkpoints, or a hub id; repeatable",
+    )  # fmt: skip
+    what.add_argument("--no-base", dest="with_base", action="store_false",
+                      help="leave out the base as the control")  # fmt: skip
+    what.add_argument("--allow-base-mismatch", action="store_true", help=MISMATCH_HELP)
+    on = score.add_argument_group("on what")
+    on.add_argument("--suite", dest="suites", nargs="+", action="extend", default=[],
+                    metavar="NAME", help="see `peval tasks`")  # fmt: skip
+    on.add_argument(
+        "--task", dest="tasks", nargs="+", action="extend", default=[], metavar="NAME",
+        help="a task, a FILE.jsonl, or a Super-NaturalInstructions task to narrow the suite to",
+    )  # fmt: skip
+    on.add_argument("--profile", metavar="NAME", help="another way of asking: see `peval tasks`")
+    on.add_argument("--limit", type=int, metavar="N", help="at most N instances of each task")
+    on.add_argument("--data-dir", metavar="DIR",
+                    help="natural-instructions checkout, or hub:OWNER/NAME")  # fmt: skip
+    how = score.add_argument_group("how")
+    how.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
+    how.add_argument("--engine", default="auto", choices=("auto", "vllm", "hf", "replay"))
+    how.add_argument("--engine-arg", dest="engine_args", action="append", default=[],
+                     metavar="KEY=VALUE", help="passed to the engine; repeatable")  # fmt: skip
+    how.add_argument("--dtype", help="the engine's dtype (default: the base's)")
+    how.add_argument("--max-model-len", type=int, metavar="N", help="prompt and answer, in tokens")
+    how.add_argument("--seed", type=int, default=0, metavar="N")
+    how.add_argument("--reuse", nargs="+", action="extend", default=[], metavar="RUN",
+                     help="take over completions from other runs")  # fmt: skip
+    how.add_argument("--replay", metavar="RUN", help="the run that --engine replay answers from")
+    how.add_argument("--dry-run", action="store_true", help="say what would be done, start nothing")
+
+
+def score_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval score``."""
+    from peval.prepare import Job, command_line, prepare
+
+    options = {name: getattr(arguments, name) for name in Job.__dataclass_fields__
+               if hasattr(arguments, name)}  # fmt: skip
+    for name in ("adapters", "suites", "tasks", "reuse"):
+        options[name] = tuple(options[name])
+    setup = prepare(Job(**options, engine_options=engine_options(arguments.engine_args)))
+    if arguments.dry_run:
+        from peval import outline
+
+        found = outline.outline(setup)
+        _print_json(found) if arguments.json else print(outline.text(found))
+        return 0
+    from peval import progress
+    from peval.api import score_job
+    from peval.report.terminal import summary
+
+    results = score_job(setup, progress.for_stream(sys.stderr), command_line())
+    if arguments.json:
+        _print_json(results.to_dict())
+    else:
+        print(summary(results))
+        print(f"\nreport: {setup.rundir.report}")
+    return 0 if results.complete else EXIT_PARTIAL
+
+
+def tasks_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval tasks``."""
+    from peval import listing
+
+    found = listing.one(arguments.name) if arguments.name else listing.everything()
+    _print_json(found) if arguments.json else print(listing.text(found))
+    return 0
+
+
+def inspect_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval inspect``."""
+    from peval import inspection
+
+    found = [
+        inspection.inspect(path, arguments.base, arguments.allow_base_mismatch)
+        for path in inspection.paths(arguments.adapter)
+    ]
+    _print_json(found) if arguments.json else print("\n\n".join(map(inspection.text, found)))
+    return 0
+
+
+def report_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval report``."""
+    from peval.api import load, report
+
+    path = report(arguments.run)
+    _print_json(load(arguments.run).to_dict()) if arguments.json else print(path)
+    return 0
+
+
+def rescore_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval rescore``."""
+    from peval.api import rescore
+    from peval.report.terminal import summary
+
+    results = rescore(arguments.run)
+    _print_json(results.to_dict()) if arguments.json else print(summary(results))
+    return 0 if results.complete else EXIT_PARTIAL
+
+
+def doctor_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval doctor``."""
+    from peval import doctor
+
+    checks = doctor.examine(arguments.data_dir)
+    _print_json(checks) if arguments.json else print(doctor.text(checks))
+    return 0
+
+
+def engine_options(pairs: Sequence[str]) -> dict[str, object]:
+    """Read ``KEY=VALUE`` pairs; values are numbers, true, false, null, JSON, or else text."""
+    from peval.errors import UsageError
+
+    options = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--engine-arg {pair}: expected KEY=VALUE")
+        options[key.replace("-", "_")] = _value(value)
+    return options
+
+
+def _value(text: str) -> object:
+    import json
+
+    try:
+        return json.loads(text.lower() if text in ("True", "False") else text)
+    except ValueError:
+        return text
+
+
+def _print_json(content: object) -> None:
+    import json
+
+    print(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main())

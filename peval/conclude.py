@@ -1,0 +1,179 @@
+"""From answers on disk to scores, estimates and a report. Starts no engine, needs no GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from peval import results
+from peval.baselines import BASELINES
+from peval.parquet import write_parquet
+from peval.report.markdown import write_report
+from peval.results import Answers, Results
+from peval.rundir import RunDir, adapter_of, record, task_of, write_json
+from peval.scorers.text import SCORER_VERSION, score_text
+from peval.scoring import score_system, tokenizer_of
+from peval.signature import signature
+from peval.store import Store
+from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
+from peval.version import __version__
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One task with its samples, and each system's requests and scores in the samples' order."""
+
+    task: Task
+    samples: list[Sample]
+    requests: dict[str | None, list[Request]]
+    scores: dict[str | None, list[Score | None]]
+
+    def rows(self) -> Iterator[tuple[Request, Score | None]]:
+        """Yield every request with its score, system by system."""
+        for name, requests in self.requests.items():
+            yield from zip(requests, self.scores[name], strict=True)
+
+
+def conclude(rundir: RunDir) -> Results:
+    """Score what the store holds, estimate, and write results, table, report and manifest.
+
+    Raises
+    ------
+    RunError
+        If the directory holds no run.
+    """
+    manifest = rundir.read_manifest()
+    with Store(rundir.store) as store:
+        samples, requests = store.samples(), store.requests()
+        completions = store.completions(request.key for request in requests)
+        parts = [
+            _score(store, task_of(fields), samples, requests, completions)
+            for fields in manifest["tasks"]
+        ]
+    found = _results(manifest, parts, completions)
+    rows = [row for part in parts for row in part.rows()]
+    write_parquet(rundir.completions, rows, samples, completions)
+    write_json(rundir.results, found.to_dict())
+    write_report(rundir, found)
+    rundir.write_manifest(manifest | {"status": found.run["status"], "scorer": SCORER_VERSION})
+    return found
+
+
+def _score(
+    store: Store,
+    task: Task,
+    samples: Mapping[str, Mapping[str, Sample]],
+    requests: Sequence[Request],
+    completions: Mapping[str, Completion],
+) -> Scored:
+    """Score every system on one task."""
+    items = list(samples[task.name].values())
+    by_system: dict[str | None, dict[str, Request]] = {}
+    for request in requests:
+        if request.task == task.name:
+            by_system.setdefault(request.adapter, {})[request.sample_id] = request
+    asked = {name: [by_id[s.id] for s in items] for name, by_id in by_system.items()}
+    scores = {
+        name: score_system(store, task, items, theirs, completions)
+        for name, theirs in asked.items()
+    }
+    return Scored(task, items, asked, scores)
+
+
+def _results(
+    manifest: Mapping[str, Any], parts: Sequence[Scored], completions: Mapping[str, Completion]
+) -> Results:
+    """Turn scores into estimates and comparisons."""
+    adapters = [adapter_of(fields) for fields in manifest["adapters"]]
+    estimates: list[Estimate] = []
+    comparisons: list[Comparison] = []
+    baselines: list[Estimate] = []
+    for part in parts:
+        systems = {
+            name: results.answers(part.task, asked, completions, part.scores[name])
+            for name, asked in part.requests.items()
+        }
+        sign = partial(signature, manifest)
+        base = systems.get(None)
+        if base:
+            estimates += results.estimates(part.task, part.samples, None, base, sign)
+        for adapter in adapters:
+            theirs = systems[adapter.name]
+            estimates += results.estimates(part.task, part.samples, adapter, theirs, sign)
+            if base:
+                seed = manifest["job"]["seed"]
+                comparisons += results.comparisons(
+                    part.task, part.samples, adapter, (theirs, base), seed
+                )
+        baselines += _baselines(part)
+    return Results(
+        run=_run_record(manifest, parts),
+        adapters=tuple(record(adapter) for adapter in adapters),
+        tasks=tuple(_task_record(manifest, part) for part in parts),
+        estimates=tuple(estimates),
+        comparisons=tuple(comparisons),
+        baselines=tuple(baselines),
+    )
+
+
+def _baselines(part: Scored) -> Iterator[Estimate]:
+    """Yield the estimates of answers that need no model, on the same items."""
+    task, tokenize = part.task, tokenizer_of(part.task)
+    nothing = np.zeros(len(part.samples), dtype=bool)
+    for name, baseline in BASELINES.items():
+        predictions = baseline(part.samples)
+        if predictions is None:
+            continue
+        scores = [
+            score_text(predictions[s.id], s.targets, task.metrics, tokenize) for s in part.samples
+        ]
+        system = Answers(
+            values={m: np.array([score[m] for score in scores]) for m in task.metrics},
+            truncated=nothing,
+            cut=nothing,
+            texts=tuple(predictions[s.id] for s in part.samples),
+        )
+        yield from results.estimates(task, part.samples, name, system, _baseline_signature)
+
+
+def _baseline_signature(
+    task: Task, metric: str, adapter: Adapter | str | None, n_items: int
+) -> str:
+    """Return the signature of a score that no model had a part in."""
+    how = f"metric:{metric}.v{SCORER_VERSION}.{task.tokenizer}|n:{n_items}|peval:{__version__}"
+    return f"task:{task.name}.v{task.version}|profile:{task.profile.name}|baseline:{adapter}|{how}"
+
+
+def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[str, Any]:
+    """Return what was run and how it ended."""
+    requests = [row for part in parts for row in part.rows()]
+    n_open = sum(score is None for _, score in requests)
+    n_failed = sum(score is not None and score.status == "failed" for _, score in requests)
+    return {
+        "status": "partial" if n_open or n_failed else "complete",
+        "n_requests": len(requests),
+        "n_failed": n_failed,
+        "n_unanswered": n_open,
+        "failures": sorted({s.why for _, s in requests if s and s.status == "failed" and s.why}),
+        "base": manifest["base"],
+        "serving": manifest["serving"],
+        "seed": manifest["job"]["seed"],
+        "with_base": manifest["job"]["with_base"],
+        "command": manifest["command"],
+        "versions": manifest["versions"],
+        "scorer": SCORER_VERSION,
+        "peval": __version__,
+    }
+
+
+def _task_record(manifest: Mapping[str, Any], part: Scored) -> dict[str, Any]:
+    """Return what a task is and what of it was there."""
+    return record(part.task) | {
+        "n_samples": len(part.samples),
+        "n_clusters": len({sample.cluster for sample in part.samples}),
+        "absent": manifest["absent"][part.task.name],
+    }

@@ -1,0 +1,73 @@
+"""Readers: one per family of data, each turning files into a ``Dataset``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from peval.datasets import hub, jsonl, splits, superni
+from peval.errors import DataError
+from peval.types import Dataset, Task
+
+
+def read(task: Task, data_dir: Path | None, clusters: Sequence[str] | None = None) -> Dataset:
+    """Return the samples that a task asks for.
+
+    ``data_dir`` is a folder of Super-NaturalInstructions data, or ``hub:OWNER/NAME``; None means
+    the environment's ``PEVAL_DATA``. ``clusters`` keeps only the Super-NaturalInstructions tasks
+    with these names or shell patterns. A ``jsonl`` task uses neither: it names its own file.
+
+    Raises
+    ------
+    DataError
+        The data is missing, empty or malformed.
+    TaskError
+        The split is unknown, or one of ``clusters`` matches no task.
+    """
+    if task.reader == "jsonl":
+        return jsonl.read(task)
+    place = _place(data_dir)
+    if _is_flattened(task, place):
+        return hub.read(task, place, clusters)
+    return superni.read(task, place, clusters)
+
+
+def files_of(
+    task: Task, data_dir: Path | None, clusters: Sequence[str] | None = None
+) -> tuple[Path, ...]:
+    """Return the files that `read` would read, unread; raises as it does."""
+    if task.reader == "jsonl":
+        return (jsonl.path_of(task),)
+    place = _place(data_dir)
+    if _is_flattened(task, place):
+        return hub.files_of(task, place)
+    return superni.files_of(task, place, clusters)
+
+
+def _is_flattened(task: Task, place: Path) -> bool:
+    """Say whether a place holds the hub's form; task files win where a folder has both."""
+    kind = splits.task_list(task.split)
+    return hub.is_hub(place) or (
+        not superni.task_files(place, kind) and bool(hub.local_files(place, kind))
+    )
+
+
+def _place(data_dir: Path | None) -> Path:
+    """Return the folder (or hub address) that holds Super-NaturalInstructions."""
+    given = data_dir or os.environ.get("PEVAL_DATA")
+    if not given:
+        raise DataError(
+            "Super-NaturalInstructions data is needed: set --data-dir (or PEVAL_DATA) to a folder "
+            f"with {superni.LAYOUT}, or to hub:OWNER/NAME"
+        )
+    place = Path(given)
+    if hub.is_hub(place):
+        return place
+    if not place.is_dir():
+        raise DataError(
+            f"{place}: not a folder; set --data-dir to one with {superni.LAYOUT}, or to "
+            "hub:OWNER/NAME"
+        )
+    inner = place / "super_natural_instructions"
+    return inner if inner.is_dir() else place

@@ -1,0 +1,123 @@
+"""A user's own data: one JSON object per line, in a ``.jsonl`` or ``.jsonl.gz`` file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peval.datasets import files
+from peval.errors import DataError, TaskError
+from peval.types import Dataset, Sample, Task
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One line: its place for error messages, its number, and what it holds."""
+
+    where: str
+    number: int
+    record: Mapping[str, Any]
+
+    def text(self, key: str, default: str = "") -> str:
+        """Return a text, or the default where the key is absent or null."""
+        value = self.record.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, str):
+            raise DataError(f"{self.where}: '{key}' must be text")
+        return value
+
+
+def read(task: Task) -> Dataset:
+    """Return the samples of the file that ``task.source`` names.
+
+    A line holds ``input`` and either ``output`` (text) or ``targets`` (text or a list of texts);
+    optional are ``id`` (default: the line number), ``task`` (the cluster; default: the task's own
+    name), ``category`` and ``split``; null counts as absent. A task whose split is neither empty
+    nor "all" takes the lines of that split and those without one. Of each cluster at most
+    ``profile.instances_per_task`` lines are kept, in file order.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty or malformed; the message begins with ``file:line``.
+    """
+    path = path_of(task)
+    samples = tuple(_sample(row, task) for row in _kept(path, task))
+    if not samples:
+        wanted = f" of the split '{task.split}'" if task.split else ""
+        raise DataError(f"{path}: no lines{wanted}; expected one JSON object per line")
+    return Dataset(samples=samples, files=(path,))
+
+
+def path_of(task: Task) -> Path:
+    """Return the file that a task names."""
+    if task.source is None:
+        raise TaskError(f"{task.name}: the reader 'jsonl' needs 'source', a path to a .jsonl file")
+    return Path(task.source)
+
+
+def _kept(path: Path, task: Task) -> Iterator[_Row]:
+    """Yield the rows of the task's split, up to its instances per cluster."""
+    counts: Counter[str] = Counter()
+    for row in _rows(path):
+        if task.split not in ("", "all") and row.text("split", task.split) != task.split:
+            continue
+        counts[row.text("task")] += 1
+        limit = task.profile.instances_per_task
+        if limit is None or counts[row.text("task")] <= limit:
+            yield row
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """Yield every row; ids are checked over the whole file, whatever is kept of it."""
+    lines: dict[str, int] = {}
+    for where, number, text in files.read_lines(path):
+        record = files.parse(text, where)
+        if not isinstance(record, dict):
+            raise DataError(f"{where}: must be a JSON object with 'input' and 'output'")
+        row = _Row(where, number, record)
+        name = _id(row)
+        if name in lines:
+            raise DataError(f"{where}: the id '{name}' already stands in line {lines[name]}")
+        lines[name] = number
+        yield row
+
+
+def _id(row: _Row) -> str:
+    """Return a row's id as text; a whole number may serve as one."""
+    value = row.record.get("id")
+    if value is None:
+        return str(row.number)
+    if isinstance(value, bool) or not isinstance(value, (str, int)) or value == "":
+        raise DataError(f"{row.where}: 'id' must be text or a whole number")
+    return str(value)
+
+
+def _sample(row: _Row, task: Task) -> Sample:
+    """Return the sample that a row describes."""
+    if row.record.get("input") is None:
+        raise DataError(f"{row.where}: key 'input' is missing")
+    return Sample(
+        id=_id(row),
+        input=row.text("input"),
+        targets=_targets(row),
+        cluster=row.text("task") or task.name,
+        category=row.text("category"),
+    )
+
+
+def _targets(row: _Row) -> tuple[str, ...]:
+    """Return the accepted answers, which stand in one of two keys."""
+    given = [key for key in ("output", "targets") if row.record.get(key) is not None]
+    if len(given) != 1:
+        raise DataError(f"{row.where}: needs either 'output' or 'targets'")
+    value = row.record[given[0]]
+    if given == ["output"] or isinstance(value, str):
+        return (row.text(given[0]),)
+    if not (isinstance(value, list) and value and all(isinstance(one, str) for one in value)):
+        raise DataError(f"{row.where}: 'targets' must be text or a list of texts")
+    return tuple(value)

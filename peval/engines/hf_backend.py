@@ -1,0 +1,197 @@
+"""Plain transformers and peft behind the worker: slow, simple, and the check on vLLM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from peval.engines.vocabulary import eos_token_ids
+from peval.engines.wire import Message
+from peval.errors import EngineError
+from peval.types import Adapter, Completion, EngineSpec, Request
+
+_BATCH = 16
+_WINDOW = 256
+_CONTEXT_TOKENS = 6  # prompt tokens that decide how the first answer token is spelled
+
+
+class HfBackend:
+    """``AutoModelForCausalLM`` with all adapters loaded, one active at a time.
+
+    ``tick`` is called for every token, as one batch can take minutes.
+    """
+
+    def __init__(self, spec: EngineSpec, tick: Callable[[], None]) -> None:
+        import torch
+        import transformers
+
+        if spec.options:
+            raise EngineError(f"the hf engine has no engine arguments; got {sorted(spec.options)}")
+        self._tick = tick
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        path = str(spec.base.path)
+        self._tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=spec.dtype)
+        # Fresh, or the base's own sampling defaults would leak into every answer.
+        model.generation_config = transformers.GenerationConfig()
+        self._eos = eos_token_ids(spec.base.path)
+        self._model: Any = model.to(self._device).eval()
+        self._adapters: dict[str, str] = {}
+        refused = self._load_adapters(spec.adapters)
+        self._waiting: list[Request] = []
+        self.ready: Message = {
+            "engine": "hf",
+            "version": transformers.__version__,
+            "device": self._device,
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "max_model_len": spec.max_model_len,
+            "window": _WINDOW,
+            "refused": refused,
+        }
+
+    def _load_adapters(self, adapters: tuple[Adapter, ...]) -> dict[str, str]:
+        refused = {}
+        for number, adapter in enumerate(adapters):
+            try:
+                self._load_adapter(adapter, f"adapter{number}")
+            except Exception as error:  # peft raises anything; only this adapter fails
+                refused[adapter.name] = " ".join(str(error).split())[:300]
+        self._model.eval()
+        return refused
+
+    def _load_adapter(self, adapter: Adapter, name: str) -> None:
+        from peft import PeftModel
+
+        if isinstance(self._model, PeftModel):
+            self._model.load_adapter(str(adapter.path), adapter_name=name)
+        else:
+            self._model = PeftModel.from_pretrained(
+                self._model, str(adapter.path), adapter_name=name
+            )
+        self._adapters[adapter.name] = name
+
+    def submit(self, request: Request) -> None:
+        """Queue a request."""
+        self._waiting.append(request)
+
+    def has_work(self) -> bool:
+        """Whether a request is unanswered."""
+        return bool(self._waiting)
+
+    def step(self) -> list[Completion]:
+        """Answer the oldest request and others like it."""
+        first = self._waiting[0]
+        alike = [
+            request
+            for request in self._waiting
+            if (request.adapter, request.decoding) == (first.adapter, first.decoding)
+        ]
+        # A sampled answer has its own seed, so it is drawn alone.
+        batch = alike[: _BATCH if first.decoding.temperature == 0 else 1]
+        done = self._answer(batch)
+        keys = {request.key for request in batch}
+        self._waiting = [request for request in self._waiting if request.key not in keys]
+        return done
+
+    def close(self) -> None:
+        """Do nothing: the process ends next."""
+
+    def _answer(self, batch: list[Request]) -> list[Completion]:
+        import torch
+
+        width = max(len(request.prompt_token_ids) for request in batch)
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, request in enumerate(batch):
+            start = width - len(request.prompt_token_ids)
+            ids[row, start:] = torch.tensor(request.prompt_token_ids)
+            mask[row, start:] = 1
+        torch.manual_seed(batch[0].decoding.seed)
+        with torch.inference_mode(), self._only(batch[0].adapter):
+            output = self._model.generate(
+                input_ids=ids.to(self._device),
+                attention_mask=mask.to(self._device),
+                generation_config=self._generation(batch[0]),
+                stopping_criteria=[self._stopper(batch, width)],
+            )
+        answers = output[:, width:].tolist()
+        return [self._completion(r, a) for r, a in zip(batch, answers, strict=True)]
+
+    def _only(self, adapter: str | None) -> AbstractContextManager[object]:
+        if adapter is not None:
+            self._model.set_adapter(self._adapters[adapter])
+            return nullcontext()
+        if self._adapters:
+            context: AbstractContextManager[object] = self._model.disable_adapter()
+            return context
+        return nullcontext()
+
+    def _generation(self, request: Request) -> Any:
+        from transformers import GenerationConfig
+
+        decoding = request.decoding
+        sampled: dict[str, Any] = {"do_sample": False}
+        if decoding.temperature > 0:
+            sampled = {"do_sample": True, "temperature": decoding.temperature, "top_k": 0}
+        return GenerationConfig(
+            max_new_tokens=decoding.max_tokens,
+            eos_token_id=list(self._eos) or None,
+            pad_token_id=self._eos[0] if self._eos else 0,
+            **sampled,
+        )
+
+    def _stopper(self, batch: list[Request], width: int) -> Callable[..., Any]:
+        """Return a criterion that ends the rows whose text holds a stop string, and ticks."""
+        import torch
+
+        def stop(input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+            self._tick()
+            rows = [
+                bool(request.decoding.stop)
+                and self._stop_at(request, self._text(request, answer)) is not None
+                for request, answer in zip(batch, input_ids[:, width:].tolist(), strict=True)
+            ]
+            return torch.tensor(rows, device=input_ids.device)
+
+        return stop
+
+    def _text(self, request: Request, answer: list[int]) -> str:
+        """Decode an answer as what follows its prompt, so that a leading space survives."""
+        context = list(request.prompt_token_ids[-_CONTEXT_TOKENS:])
+        whole: str = self._tokenizer.decode(
+            context + answer, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        before: str = self._tokenizer.decode(
+            context, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return whole[len(before) :]
+
+    @staticmethod
+    def _stop_at(request: Request, text: str) -> int | None:
+        found = [text.find(stop) for stop in request.decoding.stop]
+        return min((at for at in found if at >= 0), default=None)
+
+    def _completion(self, request: Request, answer: list[int]) -> Completion:
+        n = next((i + 1 for i, token in enumerate(answer) if token in self._eos), None)
+        if n is not None:
+            text = self._text(request, answer[: n - 1])
+            return self._cut(request, answer[:n], text) or Completion(
+                request.key, text, tuple(answer[:n]), "stop"
+            )
+        text = self._text(request, answer)
+        return self._cut(request, answer, text) or Completion(
+            request.key, text, tuple(answer), "length"
+        )
+
+    def _cut(self, request: Request, answer: list[int], text: str) -> Completion | None:
+        """Cut an answer at its first stop string, or return None when it has none."""
+        at = self._stop_at(request, text)
+        if at is None:
+            return None
+        n = next(
+            n
+            for n in range(1, len(answer) + 1)
+            if self._stop_at(request, self._text(request, answer[:n])) is not None
+        )
+        return Completion(request.key, text[:at], tuple(answer[:n]), "stop")

@@ -1,0 +1,181 @@
+"""vLLM behind the worker: one engine, the base and all adapters in the same batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+from pathlib import Path
+from typing import Any
+
+from peval.engines.vocabulary import eos_token_ids
+from peval.engines.wire import Message
+from peval.errors import EngineError
+from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
+
+_LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+_MAX_LORAS = 16
+_CPU_MAX_NUM_SEQS = 128
+_GIB = 1 << 30
+
+
+class VllmBackend:
+    """An ``LLMEngine`` with its adapters loaded."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        on_cpu = _prepare_platform()
+        import vllm
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        known = [field.name for field in dataclasses.fields(EngineArgs)]
+        arguments = engine_arguments(spec, on_cpu, known)
+        self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        self._eos = eos_token_ids(spec.base.path)
+        self._loras: dict[str, Any] = {}
+        refused = self._load_adapters(spec.adapters)
+        config = self._engine.vllm_config
+        self._requests: dict[str, Request] = {}
+        self.ready: Message = {
+            "engine": "vllm",
+            "version": vllm.__version__,
+            "device": "cpu" if on_cpu else "cuda",
+            "dtype": str(config.model_config.dtype).removeprefix("torch."),
+            "max_model_len": config.model_config.max_model_len,
+            "max_num_seqs": config.scheduler_config.max_num_seqs,
+            "window": 4 * config.scheduler_config.max_num_seqs,
+            "refused": refused,
+        }
+
+    def _load_adapters(self, adapters: tuple[Adapter, ...]) -> dict[str, str]:
+        """Load every adapter now: one that fails inside a batch takes the engine with it."""
+        from vllm.lora.request import LoRARequest
+
+        refused = {}
+        for number, adapter in enumerate(adapters, start=1):
+            # The prefix cache knows adapters by this name, so it must stand for their content.
+            lora = LoRARequest(adapter.sha256, number, str(adapter.path))
+            try:
+                self._engine.add_lora(lora)
+            except Exception as error:  # vLLM raises bare Exception here; only this adapter fails
+                refused[adapter.name] = " ".join(str(error).split())[:300]
+            else:
+                self._loras[adapter.name] = lora
+        return refused
+
+    def submit(self, request: Request) -> None:
+        """Hand a request to the engine."""
+        self._requests[request.key] = request
+        self._engine.add_request(
+            request.key,
+            {"prompt_token_ids": list(request.prompt_token_ids)},
+            _sampling(request.decoding, self._eos),
+            lora_request=self._loras[request.adapter] if request.adapter else None,
+        )
+
+    def has_work(self) -> bool:
+        """Whether a request is unanswered."""
+        return bool(self._requests)
+
+    def step(self) -> list[Completion]:
+        """Run one batch."""
+        return [self._completion(out) for out in self._engine.step() if out.finished]
+
+    def _completion(self, output: Any) -> Completion:
+        request = self._requests.pop(output.request_id)
+        if tuple(output.prompt_token_ids) != request.prompt_token_ids:
+            raise RuntimeError("engine poisoned: it answered another prompt than it was asked")
+        answer = output.outputs[0]
+        ids = tuple(int(i) for i in answer.token_ids)
+        if answer.finish_reason not in ("stop", "length"):
+            why = f"the engine ended the request: {answer.finish_reason}"
+            return Completion(request.key, answer.text, ids, "error", why)
+        return Completion(request.key, answer.text, ids, answer.finish_reason)
+
+    def close(self) -> None:
+        """End the engine's own processes."""
+        self._engine.engine_core.shutdown()
+
+
+def _prepare_platform() -> bool:
+    """Set what vLLM reads from the environment; return whether it will run on the CPU."""
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would keep our pipes
+    # A NaN in one row has silently spoilt other rows; a dead engine is the better outcome.
+    os.environ.setdefault("VLLM_RAISE_ON_LOGIT_NANS", "1")
+    from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return False
+    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # this is a process of its own
+    return True
+
+
+def engine_arguments(spec: EngineSpec, on_cpu: bool, known: list[str]) -> dict[str, Any]:
+    """Return vLLM's engine arguments; the user's options win.
+
+    Raises
+    ------
+    EngineError
+        An option that vLLM does not know, or an adapter of too high a rank.
+    """
+    for name in spec.options:
+        if name not in known:
+            near = ", ".join(difflib.get_close_matches(name, known)) or "see vLLM's engine args"
+            raise EngineError(f"vLLM has no engine argument {name!r}; nearest: {near}")
+    return {
+        "model": str(spec.base.path),
+        "dtype": spec.dtype,
+        "max_model_len": spec.max_model_len,
+        "seed": spec.seed,
+        "generation_config": "vllm",  # else the model's own sampling defaults leak in
+        "disable_log_stats": True,
+        **(_cpu_arguments(spec) if on_cpu else {}),
+        **(lora_arguments(spec.adapters) if spec.adapters else {}),
+        **spec.options,
+    }
+
+
+def _cpu_arguments(spec: EngineSpec) -> dict[str, Any]:
+    arguments: dict[str, Any] = {"enforce_eager": True, "max_num_seqs": _CPU_MAX_NUM_SEQS}
+    chosen = "gpu_memory_utilization" in spec.options or "VLLM_CPU_KVCACHE_SPACE" in os.environ
+    if not chosen:
+        arguments["kv_cache_memory_bytes"] = min(4 * _GIB, max(_GIB, _available_bytes() // 4))
+    return arguments
+
+
+def _available_bytes() -> int:
+    """Return the memory that can be had without swapping."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 4 * _GIB
+
+
+def lora_arguments(adapters: tuple[Adapter, ...]) -> dict[str, Any]:
+    """Return the arguments that make room for these adapters and for nothing more."""
+    rank = max(adapter.rank for adapter in adapters)
+    if rank > _LORA_RANKS[-1]:
+        raise EngineError(f"an adapter has rank {rank}; vLLM's limit is {_LORA_RANKS[-1]}")
+    modules = {name.rpartition(".")[2] for a in adapters for name in a.target_modules}
+    return {
+        "enable_lora": True,
+        "max_loras": min(len(adapters), _MAX_LORAS),
+        "max_cpu_loras": len(adapters),
+        "max_lora_rank": next(legal for legal in _LORA_RANKS if legal >= rank),
+        "lora_target_modules": sorted(modules),
+    }
+
+
+def _sampling(decoding: Decoding, eos: tuple[int, ...]) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=decoding.temperature,
+        max_tokens=decoding.max_tokens,
+        stop=list(decoding.stop),
+        stop_token_ids=list(eos),
+        seed=decoding.seed if decoding.temperature > 0 else None,
+        skip_special_tokens=True,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )

@@ -1,0 +1,78 @@
+"""What the parent and an engine's worker say to each other: one JSON object per line.
+
+Parent to worker: the spec, then requests. Worker to parent: ``ready``, ``tick``, ``done``,
+``fatal``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from peval.types import Adapter, Base, Completion, Decoding, EngineSpec, Request
+
+Message = dict[str, Any]
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """Return a message as one line."""
+    return json.dumps(message, default=str, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Return the message of one line."""
+    message: Message = json.loads(line)
+    return message
+
+
+def spec_message(spec: EngineSpec) -> Message:
+    """Return a spec as the first message of a worker's life."""
+    return asdict(spec)
+
+
+def read_spec(message: Message) -> EngineSpec:
+    """Return the spec of a worker's first message."""
+    base = Base(**{**message["base"], "path": Path(message["base"]["path"])})
+    adapters = tuple(
+        Adapter(**{**a, "path": Path(a["path"]), "target_modules": tuple(a["target_modules"])})
+        for a in message["adapters"]
+    )
+    return EngineSpec(**{**message, "base": base, "adapters": adapters})
+
+
+def request_message(request: Request) -> Message:
+    """Return what a worker needs of a request; its key comes back with the completion."""
+    return {
+        "key": request.key,
+        "task": request.task,
+        "sample_id": request.sample_id,
+        "adapter": request.adapter,
+        "prompt_token_ids": request.prompt_token_ids,
+        "decoding": asdict(request.decoding),
+    }
+
+
+def read_request(message: Message) -> Request:
+    """Return the request of a message."""
+    decoding = Decoding(**{**message["decoding"], "stop": tuple(message["decoding"]["stop"])})
+    ids = tuple(message["prompt_token_ids"])
+    return Request(**{**message, "prompt_token_ids": ids, "decoding": decoding})
+
+
+def completion_message(completion: Completion) -> Message:
+    """Return a completion as a ``done`` message."""
+    return {"event": "done", **asdict(completion)}
+
+
+def read_completion(message: Message) -> Completion:
+    """Return the completion of a ``done`` message."""
+    fields = {name: value for name, value in message.items() if name != "event"}
+    return Completion(**{**fields, "token_ids": tuple(fields["token_ids"])})
+
+
+def failed(request: Request, why: str) -> Completion:
+    """Return the completion of a request that no engine could answer."""
+    return Completion(request.key, "", (), "error", why)

@@ -1,0 +1,68 @@
+"""A name that the user gave, turned into a local directory; the Hugging Face Hub if it must be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from peval.errors import PevalError
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+_UNWANTED = ["original/*", "onnx/*", "consolidated*"]  # the same weights once more
+
+
+def resolve(name_or_path: str, flag: str, error: type[PevalError]) -> Path:
+    """Find a local path, or download a repository of the Hub (from its cache when offline).
+
+    Parameters
+    ----------
+    name_or_path
+        A path, or a hub id ``org/name``.
+    flag
+        The command-line flag it came from, for messages.
+    error
+        What to raise.
+
+    Returns
+    -------
+    Path
+        A path that exists. What exists locally always wins, and what looks like a path is never
+        asked of the Hub: a mistyped path must not fetch a stranger's repository.
+    """
+    try:
+        path = Path(name_or_path).expanduser()
+        if name_or_path and path.exists():
+            return path
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL byte, an unknown ~user
+        raise error(f"{flag} {name_or_path!r}: not a usable path") from None
+    if not _could_be_hub_id(name_or_path):
+        raise error(f"{flag} {name_or_path!r}: no such path (and a hub id has the form org/name)")
+    return _download(name_or_path, flag, error)
+
+
+def _could_be_hub_id(text: str) -> bool:
+    """``runs/x`` is a path, not an id, where a directory ``runs`` exists."""
+    return _HUB_ID.fullmatch(text) is not None and not Path(text.split("/")[0]).exists()
+
+
+def _download(repository: str, flag: str, error: type[PevalError]) -> Path:
+    import httpx
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        path = huggingface_hub.snapshot_download(
+            repository, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
+        )
+    except errors.LocalEntryNotFoundError:
+        fault = "the Hub cannot be reached and the local cache does not hold it"
+    except errors.GatedRepoError:
+        fault = "the Hub asks for its terms to be accepted first, and for HF_TOKEN"
+    except errors.RepositoryNotFoundError:
+        fault = "no such path here and no such repository on the Hub (private ones need HF_TOKEN)"
+    except (OSError, ValueError, httpx.HTTPError) as cause:
+        fault = f"the Hub could not be asked ({type(cause).__name__})"
+    else:
+        return Path(path)
+    raise error(f"{flag} {repository!r}: {fault}; give a local path, or set HF_HOME to a cache")

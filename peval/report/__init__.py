@@ -1,0 +1,1 @@
+"""Results as markdown, figures and terminal lines."""

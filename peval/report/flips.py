@@ -1,0 +1,102 @@
+"""A handful of items where an adapter and the base part ways, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from peval.report.tables import headline
+from peval.results import Results
+from peval.rundir import task_of
+from peval.scoring import score_system
+from peval.store import Store
+from peval.types import Completion, Request, Sample
+
+N_SHOWN = 6
+LONGEST_TEXT = 320
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One item with both answers; ``delta`` is the adapter's score minus the base's."""
+
+    task: str
+    adapter: str
+    sample: Sample
+    base_text: str
+    adapter_text: str
+    delta: float
+    metric: str
+
+
+def flips(results: Results, store: Store) -> list[Flip]:
+    """Return the widest gains and losses, the adapters and both directions taking turns."""
+    if not results.run["with_base"] or not results.adapters:
+        return []
+    found = list(_differing(results, store))
+    shown: list[Flip] = []
+    for turn in range(N_SHOWN):
+        for adapter in results.adapters:
+            seen = {(flip.task, flip.sample.id) for flip in shown}
+            fresh = (
+                flip
+                for flip in found
+                if flip.adapter == adapter["name"]
+                and (flip.delta > 0) == (turn % 2 == 0)
+                and (flip.task, flip.sample.id) not in seen
+            )
+            # max() keeps the first of equals, so the choice is the same in every run.
+            widest = max(fresh, key=lambda flip: abs(flip.delta), default=None)
+            if widest and len(shown) < N_SHOWN:
+                shown.append(widest)
+    return shown
+
+
+def short(text: str) -> str:
+    """Return text with its middle left out where it is long."""
+    half = LONGEST_TEXT // 2
+    return text if len(text) <= LONGEST_TEXT else f"{text[:half]} […] {text[-half:]}"
+
+
+def _differing(results: Results, store: Store) -> Iterator[Flip]:
+    """Yield every item on which an adapter's score differs from the base's."""
+    samples, requests = store.samples(), store.requests()
+    completions = store.completions(request.key for request in requests)
+    asked: dict[tuple[str, str | None], dict[str, Request]] = {}
+    for request in requests:
+        asked.setdefault((request.task, request.adapter), {})[request.sample_id] = request
+    for fields in results.tasks:
+        items = samples[fields["name"]]
+        scored = {
+            name: _scored(store, fields, items, by_id, completions)
+            for (task, name), by_id in asked.items()
+            if task == fields["name"]
+        }
+        base = scored.pop(None)
+        for name, theirs in scored.items():
+            for sample_id in theirs.keys() & base.keys():
+                (text, value), (base_text, base_value) = theirs[sample_id], base[sample_id]
+                if value != base_value:
+                    yield Flip(
+                        fields["name"], name or "", items[sample_id], base_text, text,
+                        value - base_value, headline(fields),
+                    )  # fmt: skip
+
+
+def _scored(
+    store: Store,
+    fields: dict[str, Any],
+    items: Mapping[str, Sample],
+    by_id: Mapping[str, Request],
+    completions: Mapping[str, Completion],
+) -> dict[str, tuple[str, float]]:
+    """Return a system's text and headline score by sample id, where it has both."""
+    samples = list(items.values())
+    requests = [by_id[sample.id] for sample in samples]
+    scores = score_system(store, task_of(fields), samples, requests, completions)
+    return {
+        sample.id: (completions[request.key].text, score.values[headline(fields)])
+        for sample, request, score in zip(samples, requests, scores, strict=True)
+        if score and score.status == "ok"
+    }

@@ -1,0 +1,39 @@
+"""The few lines that `peval score` prints when it is done."""
+
+from __future__ import annotations
+
+from peval.report.format import difference, interval
+from peval.report.tables import headline, systems
+from peval.results import Results
+
+
+def summary(results: Results) -> str:
+    """Return each task's headline scores, one system a line."""
+    blocks = [_block(results, task["name"], headline(task)) for task in results.tasks]
+    if not results.complete:
+        run = results.run
+        blocks.append(
+            f"PARTIAL: {run['n_failed']:,} of {run['n_requests']:,} requests failed, "
+            f"{run['n_unanswered']:,} unanswered; the same command asks them again"
+        )
+    return "\n\n".join(blocks)
+
+
+def _block(results: Results, task: str, metric: str) -> str:
+    names: list[str | None] = systems(results)
+    baselines = list(dict.fromkeys(e.adapter for e in results.baselines if e.task == task))
+    width = max(len(name or "base") for name in [*names, *baselines])
+    lines = [f"{task}  ({metric}, percent, 95 % interval, points against the base)"]
+    for name in [*names, *baselines]:
+        score = interval(results.estimate(task, metric, name))
+        lines.append(
+            f"  {name or 'base':<{width}}  {score:<20}{_versus(results, task, metric, name)}"
+        )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _versus(results: Results, task: str, metric: str, name: str | None) -> str:
+    for c in results.comparisons:
+        if (c.task, c.metric, c.adapter, c.group) == (task, metric, name, None):
+            return difference(c)
+    return ""

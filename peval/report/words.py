@@ -1,0 +1,76 @@
+"""What the numbers say and what they cannot say, in plain sentences."""
+
+from __future__ import annotations
+
+from peval.report.format import BETTER, WORSE, counted, is_same, mark, p_value, points
+from peval.report.tables import headline
+from peval.results import Results
+from peval.types import Comparison
+
+FEW_CLUSTERS = 30
+
+
+def findings(results: Results) -> list[str]:
+    """Return one sentence per adapter and task on its difference to the base."""
+    lines = []
+    for adapter in results.adapters:
+        compared = [
+            c
+            for task in results.tasks
+            for c in results.comparisons
+            if (c.task, c.metric, c.adapter, c.group)
+            == (task["name"], headline(task), adapter["name"], None)
+        ]
+        if compared and all(map(is_same, compared)):
+            n_items = sum(c.n_items for c in compared)
+            why = "its update is exactly zero" if adapter["changes_nothing"] else "check it"
+            lines.append(
+                f"- `{adapter['name']}` gave exactly the base's answer to all {n_items:,} prompts"
+                f" ({why})."
+            )
+        else:
+            parts = "; ".join(map(_finding, compared))
+            lines += [f"- `{adapter['name']}`: {parts}."] if parts else []
+    return lines
+
+
+def limits(results: Results) -> list[str]:
+    """Return what a reader must not conclude."""
+    lines = [
+        "- An interval covers the choice of items: how the score would move if the benchmark had "
+        "drawn other tasks (or other items, where there is one task only). It does not cover "
+        "other training seeds, prompts or decodings."
+    ]
+    few = {t["name"]: t["n_clusters"] for t in results.tasks if 1 < t["n_clusters"] < FEW_CLUSTERS}
+    if few:
+        counts = ", ".join(f"`{name}` has {n}" for name, n in few.items())
+        lines.append(
+            f"- Items of one task resemble each other, so tasks are what counts: {counts}. With so "
+            "few, intervals are wide and a missing difference proves little."
+        )
+    n_tests = len(results.adapters) * len(results.tasks)
+    if n_tests > 1 and results.run["with_base"]:
+        lines.append(
+            f"- {n_tests} differences were looked at. Of that many, one in twenty would be marked "
+            "even if no adapter differed; the p-values are not adjusted for it."
+        )
+    lines.append(
+        "- `·` means that the data cannot tell, not that there is no difference or no forgetting."
+    )
+    return lines
+
+
+def _finding(c: Comparison) -> str:
+    """Return one difference in words."""
+    if is_same(c):
+        return f"answers {c.task} exactly as the base"
+    low, high = points(c.low), points(c.high)
+    size = f"{points(c.delta)} points on {c.task} ({low} to {high}, p {_equals(c.p_value)})"
+    verdict = {BETTER: "better by", WORSE: "worse by"}.get(mark(c), "not told apart from the base,")
+    same = f", {counted(c.n_identical, 'identical answer')}" if c.n_identical else ""
+    return f"{verdict} {size}{same}"
+
+
+def _equals(p: float | None) -> str:
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"

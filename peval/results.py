@@ -1,0 +1,248 @@
+"""Scores to estimates and comparisons: the results that everything downstream reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peval import stats
+from peval.errors import RunError
+from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
+
+SCHEMA_VERSION = 1
+
+Record = dict[str, Any]
+Signer = Callable[[Task, str, Any, int], str]
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a run found. The command line prints from it; `results.json` holds the same.
+
+    ``baselines`` have the shape of estimates, with a baseline's name as adapter. ``run`` tells
+    what was run and whether it is "complete" or "partial".
+    """
+
+    run: Record
+    adapters: tuple[Record, ...]
+    tasks: tuple[Record, ...]
+    estimates: tuple[Estimate, ...]
+    comparisons: tuple[Comparison, ...]
+    baselines: tuple[Estimate, ...]
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def complete(self) -> bool:
+        """Tell whether every request was answered."""
+        return bool(self.run["status"] == "complete")
+
+    def estimate(
+        self, task: str, metric: str, adapter: str | None = None, group: str | None = None
+    ) -> Estimate:
+        """Return one estimate; the base's where `adapter` is None.
+
+        Raises
+        ------
+        KeyError
+            If the run has no such estimate.
+        """
+        for e in self.estimates + self.baselines:
+            if (e.task, e.metric, e.adapter, e.group) == (task, metric, adapter, group):
+                return e
+        raise KeyError((task, metric, adapter, group))
+
+    def comparison(
+        self, task: str, metric: str, adapter: str, group: str | None = None
+    ) -> Comparison:
+        """Return an adapter's paired difference to the base; KeyError if there is none."""
+        for c in self.comparisons:
+            if (c.task, c.metric, c.adapter, c.group) == (task, metric, adapter, group):
+                return c
+        raise KeyError((task, metric, adapter, group))
+
+    def to_dict(self) -> Record:
+        """Return the content of `results.json`."""
+        return {"schema_version": self.schema_version} | {
+            field.name: _plain(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if field.name != "schema_version"
+        }
+
+    @classmethod
+    def from_dict(cls, record: Record) -> Results:
+        """Read back what `to_dict` returned."""
+        if record.get("schema_version") != SCHEMA_VERSION:
+            version = record.get("schema_version")
+            raise RunError(f"results of schema version {version}; this peval reads 1")
+        return cls(
+            run=record["run"],
+            adapters=tuple(record["adapters"]),
+            tasks=tuple(record["tasks"]),
+            estimates=tuple(Estimate(**e) for e in record["estimates"]),
+            comparisons=tuple(Comparison(**c) for c in record["comparisons"]),
+            baselines=tuple(Estimate(**e) for e in record["baselines"]),
+        )
+
+
+def load_results(path: Path) -> Results:
+    """Read a `results.json`; RunError if it is missing or malformed."""
+    try:
+        return Results.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise RunError(f"{path}: not there; is {path.parent} a finished peval run?") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path}: not a peval results file ({error}); run it again") from error
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One system's scores on one task, in the order of its samples.
+
+    ``values`` maps a metric to an array of shape (n_samples,), NaN where there is no score;
+    ``truncated`` and ``cut`` are masks of the same shape; ``texts`` holds what was answered.
+    """
+
+    values: Mapping[str, NDArray[np.float64]]
+    truncated: NDArray[np.bool_]
+    cut: NDArray[np.bool_]
+    texts: tuple[str | None, ...]
+
+
+def answers(
+    task: Task,
+    requests: Sequence[Request],
+    completions: Mapping[str, Completion],
+    scores: Sequence[Score | None],
+) -> Answers:
+    """Line up one system's completions and scores with the samples of a task.
+
+    Parameters
+    ----------
+    requests, scores
+        The system's request and score for each sample, in the samples' order.
+    completions
+        By request key.
+    """
+    found = [completions.get(request.key) for request in requests]
+    return Answers(
+        values={
+            metric: np.array([s.values.get(metric, math.nan) if s else math.nan for s in scores])
+            for metric in task.metrics
+        },
+        truncated=np.array([c is not None and c.finish_reason == "length" for c in found]),
+        cut=np.array([request.prompt_was_cut for request in requests]),
+        texts=tuple(c.text if c and not c.error else None for c in found),
+    )
+
+
+def estimates(
+    task: Task,
+    samples: Sequence[Sample],
+    adapter: Adapter | str | None,
+    system: Answers,
+    sign: Signer,
+) -> Iterator[Estimate]:
+    """Yield one system's estimates on one task: whole, by category, by cluster.
+
+    ``adapter`` is None for the base, and a name for a baseline.
+    """
+    name = adapter.name if isinstance(adapter, Adapter) else adapter
+    clusters = np.array([sample.cluster for sample in samples], dtype=object)
+    for metric in task.metrics:
+        values = system.values[metric]
+        for group, mask in groups(samples):
+            there = mask & ~np.isnan(values)
+            n_items = int(there.sum())
+            interval = (
+                stats.mean_interval(values[there], list(clusters[there])) if n_items else None
+            )
+            yield Estimate(
+                task=task.name,
+                metric=metric,
+                adapter=name,
+                group=group,
+                value=interval.value if interval else None,
+                low=interval.low if interval else None,
+                high=interval.high if interval else None,
+                n_items=n_items,
+                n_clusters=interval.n_clusters if interval else 0,
+                n_missing=int(mask.sum()) - n_items,
+                n_truncated=int((mask & system.truncated).sum()),
+                n_prompts_cut=int((mask & system.cut).sum()),
+                signature=sign(task, metric, adapter, n_items),
+            )
+
+
+def comparisons(
+    task: Task,
+    samples: Sequence[Sample],
+    adapter: Adapter,
+    pair: tuple[Answers, Answers],
+    seed: int,
+) -> Iterator[Comparison]:
+    """Yield one adapter's paired differences to the base: `pair` is (adapter's, base's).
+
+    The whole task and each category carry a p-value; a single cluster's difference has its
+    interval only, as there are too many of them for their p-values to mean anything unadjusted.
+    """
+    system, base = pair
+    clusters = np.array([sample.cluster for sample in samples], dtype=object)
+    same = np.array([a is not None and a == b for a, b in zip(system.texts, base.texts)])  # noqa: B905
+    for metric in task.metrics:
+        difference = system.values[metric] - base.values[metric]
+        for group, mask in groups(samples):
+            there = mask & ~np.isnan(difference)
+            d, c = difference[there], list(clusters[there])
+            interval = stats.difference_interval(d, c) if len(d) else None
+            tested = interval is not None and not (group or "").startswith("task:")
+            test = stats.sign_flip_test(d, c, seed) if tested else None
+            yield Comparison(
+                task=task.name,
+                metric=metric,
+                adapter=adapter.name,
+                against=None,
+                group=group,
+                delta=interval.value if interval else None,
+                low=interval.low if interval else None,
+                high=interval.high if interval else None,
+                p_value=test.p_value if test else None,
+                test=test.name if test else "none",
+                n_items=len(d),
+                n_clusters=interval.n_clusters if interval else 0,
+                n_identical=int((there & same).sum()),
+            )
+
+
+def groups(samples: Sequence[Sample]) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
+    """Yield group names with their masks.
+
+    Categories and clusters only where there are several, and clusters only where they are more
+    than single items.
+    """
+    yield None, np.ones(len(samples), dtype=bool)
+    for kind, names in (
+        ("category", [sample.category for sample in samples]),
+        ("task", [sample.cluster for sample in samples]),
+    ):
+        distinct = sorted({name for name in names if name})
+        if 1 < len(distinct) < len(samples):
+            array = np.array(names, dtype=object)
+            for name in distinct:
+                yield f"{kind}:{name}", array == name
+
+
+def _plain(value: object) -> Any:
+    """Return nested records as JSON's own types."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value

@@ -1,0 +1,87 @@
+"""The loop: what is not answered yet goes to the engine; all else reads files.
+
+tasks, adapters -> requests -> completions -> scores -> estimates -> report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from peval import conclude
+from peval.machine import record_rate
+from peval.plan import Encoded, plan
+from peval.prepare import Setup, reusable_stores
+from peval.progress import Progress
+from peval.prompts import encode_all
+from peval.results import Results
+from peval.store import Store
+from peval.tokenizer import load_tokenizer
+from peval.types import Dataset, Engine, Request
+
+ENOUGH_TO_TIME = 50
+
+OpenEngine = Callable[[Setup, Progress], Engine]
+
+
+def run(setup: Setup, open_engine: OpenEngine, progress: Progress) -> Results:
+    """Answer, score, estimate and report; every stage is on disk when it is done.
+
+    Stopped at any moment and called again, it goes on where it stopped.
+    """
+    with Store(setup.rundir.store) as store:
+        requests = planned(setup, store)
+        answer(setup, store, requests, open_engine, progress)
+    return conclude.conclude(setup.rundir)
+
+
+def planned(setup: Setup, store: Store) -> list[Request]:
+    """Return the run's requests: from the store, or planned now and stored."""
+    if stored := store.requests():
+        return stored
+    data, requests = plan_requests(setup)
+    absent = {task: dataset.absent for task, dataset in data.items()}
+    setup.rundir.write_manifest(setup.rundir.read_manifest() | {"absent": absent})
+    store.put_plan({task: dataset.samples for task, dataset in data.items()}, requests)
+    return requests
+
+
+def plan_requests(setup: Setup) -> tuple[dict[str, Dataset], list[Request]]:
+    """Read the tasks' data and return it by task, with the requests that it makes."""
+    tokenizer = load_tokenizer(setup.base)
+    context = setup.serving.max_model_len
+    data = {task.name: setup.read(task) for task in setup.tasks}
+    encoded = [
+        Encoded(task, samples, encode_all(samples, task.profile, tokenizer, context))
+        for task, samples in ((task, data[task.name].samples) for task in setup.tasks)
+    ]
+    return data, plan(encoded, setup.base, setup.adapters, setup.serving, setup.job.with_base)
+
+
+def answer(
+    setup: Setup,
+    store: Store,
+    requests: Sequence[Request],
+    open_engine: OpenEngine,
+    progress: Progress,
+) -> None:
+    """Bring every request's completion into the store; what is there is not asked again."""
+    keys = [request.key for request in requests]
+    for other in reusable_stores(setup.job):
+        store.reuse(other, keys)
+    done = store.done(keys)
+    todo = [request for request in requests if request.key not in done]
+    progress.start(requests, done)
+    if not todo:
+        return
+    opened_s = first_s = time.monotonic()
+    with closing(open_engine(setup, progress)) as engine:
+        for n_answered, completion in enumerate(engine.complete(todo), start=1):
+            if n_answered == 1:
+                first_s = time.monotonic()
+            progress.finished(store.add(completion), [completion])
+        progress.finished(store.flush(), [])
+    if n_answered >= ENOUGH_TO_TIME:
+        rate = n_answered / (time.monotonic() - first_s)
+        record_rate(setup.base.sha256, setup.serving.engine, rate, first_s - opened_s)

@@ -1,0 +1,1 @@
+"""Functions from answers to scores."""

@@ -1,0 +1,37 @@
+"""One line that says how a number came about, in the manner of sacreBLEU (Post, W18-6319)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from peval import stats
+from peval.scorers.text import SCORER_VERSION
+from peval.types import Adapter, Task
+from peval.version import __version__
+
+
+def signature(
+    manifest: Mapping[str, Any], task: Task, metric: str, adapter: Adapter | None, n_items: int
+) -> str:
+    """Return the signature of one estimate; `adapter` of None is the base."""
+    serving, profile = manifest["serving"], task.profile
+    decoding = profile.decoding
+    how = "greedy" if decoding.temperature == 0 else f"t{decoding.temperature:g}s{decoding.seed}"
+    options = ",".join(f"{key}={value}" for key, value in sorted(serving["options"].items()))
+    parts = {
+        "task": f"{task.name}.v{task.version}",
+        "profile": profile.name,
+        "metric": f"{metric}.v{SCORER_VERSION}.{task.tokenizer}",
+        "base": manifest["base"]["sha256"][:12],
+        "adapter": adapter.sha256[:12] if adapter else "none",
+        "route": adapter.route if adapter else "none",
+        "decoding": f"{how},{decoding.max_tokens}",
+        "n": str(n_items),
+        "interval": stats.INTERVAL,
+        "engine": serving["engine"],
+        "dtype": serving["dtype"],
+        "options": options or "none",
+        "peval": __version__,
+    }
+    return "|".join(f"{key}:{value}" for key, value in parts.items())

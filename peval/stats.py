@@ -1,0 +1,145 @@
+"""Intervals and paired differences that respect clusters.
+
+Items of one cluster (a Super-NaturalInstructions task) resemble each other, so the clusters are
+the sample, not the items (Miller, arXiv 2411.00640). With a single cluster the items are the
+sample, and the result speaks of that cluster alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+MAX_EXACT_CLUSTERS = 14
+N_RESAMPLES = 10_000
+INTERVAL = "cluster-t95"
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval; `n_clusters` is what the width rests on."""
+
+    value: float
+    low: float
+    high: float
+    n_items: int
+    n_clusters: int
+
+
+@dataclass(frozen=True)
+class Test:
+    """A two-sided p-value and how it was obtained."""
+
+    p_value: float
+    name: str
+
+
+def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> Interval:
+    """Return the mean of scores in [0, 1] over items, with its interval.
+
+    Parameters
+    ----------
+    values
+        Scores, shape (n_items,), n_items >= 1.
+    clusters
+        The cluster of each item, same length.
+
+    Notes
+    -----
+    The mean of items is a ratio of cluster totals, whose standard error comes from the clusters'
+    residual totals, with Student's t at G - 1 degrees of freedom. Items as the sample give the
+    same formula with each item a cluster. Where the scores are all 0 or 1, or all alike, and the
+    items are the sample, Wilson's interval is used: it never has width 0.
+    """
+    x = np.asarray(values, dtype=float)
+    index = _units(clusters)
+    interval = _t_interval(x, index)
+    if interval.n_clusters == len(x) and bool(np.all((x == 0) | (x == 1)) or np.ptp(x) == 0):
+        return _wilson(x)
+    low, high = max(0.0, interval.low), min(1.0, interval.high)
+    return Interval(interval.value, low, high, interval.n_items, interval.n_clusters)
+
+
+def difference_interval(differences: Sequence[float] | Floats, clusters: Sequence[str]) -> Interval:
+    """Return the mean of paired differences in [-1, 1] with its interval; as `mean_interval`."""
+    d = np.asarray(differences, dtype=float)
+    interval = _t_interval(d, _units(clusters))
+    low, high = max(-1.0, interval.low), min(1.0, interval.high)
+    return Interval(interval.value, low, high, interval.n_items, interval.n_clusters)
+
+
+def sign_flip_test(
+    differences: Sequence[float] | Floats, clusters: Sequence[str], seed: int
+) -> Test:
+    """Test that paired differences are symmetric about 0 by flipping whole clusters' signs.
+
+    Exact up to 14 clusters that differ, else by 10,000 random flips (counted with the observed
+    one, so that p is never 0).
+    """
+    d = np.asarray(differences, dtype=float)
+    totals = np.bincount(_units(clusters), weights=d)
+    totals = totals[totals != 0]
+    unit = "clusters" if len(set(clusters)) > 1 else "items"
+    if len(totals) == 0:
+        return Test(1.0, f"sign-flip over {unit}, exact")
+    # Sums of floats in another order differ in the last bits: equal sums must count as equal.
+    threshold = abs(totals.sum()) * (1 - 1e-12)
+    if len(totals) <= MAX_EXACT_CLUSTERS:
+        sums = np.zeros(1)
+        for total in totals:
+            sums = np.concatenate([sums + total, sums - total])
+        return Test(float(np.mean(np.abs(sums) >= threshold)), f"sign-flip over {unit}, exact")
+    hits = _random_flips(totals, threshold, seed)
+    p_value = (hits + 1) / (N_RESAMPLES + 1)
+    return Test(p_value, f"sign-flip over {unit}, {N_RESAMPLES} draws, seed {seed}")
+
+
+def _random_flips(totals: Floats, threshold: float, seed: int) -> int:
+    """Count random sign flips whose sum is at least as far from 0 as `threshold`."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, 4_000_000 // len(totals))
+    bounds = [*range(0, N_RESAMPLES, rows), N_RESAMPLES]
+    hits = 0
+    for start, end in pairwise(bounds):
+        signs = rng.integers(0, 2, (end - start, len(totals)), dtype=np.int8) * 2.0 - 1.0
+        hits += int(np.count_nonzero(np.abs(signs @ totals) >= threshold))
+    return hits
+
+
+def _units(clusters: Sequence[str]) -> Ints:
+    """Return each item's sampling unit: its cluster, or itself where all share one cluster."""
+    names, index = np.unique(np.asarray(clusters, dtype=object).astype(str), return_inverse=True)
+    return np.arange(len(clusters)) if len(names) == 1 else index
+
+
+def _t_interval(x: Floats, units: Ints) -> Interval:
+    """Return the mean of `x` with the cluster-robust t interval."""
+    from scipy.special import stdtrit
+
+    n, mean = len(x), float(x.mean())
+    n_units = int(units.max()) + 1
+    if n_units < 2:
+        return Interval(mean, -np.inf, np.inf, n, n_units)
+    residuals = np.bincount(units, weights=x - mean, minlength=n_units)
+    variance = n_units / (n_units - 1) * float(residuals @ residuals) / n**2
+    half = float(stdtrit(n_units - 1, 0.5 + CONFIDENCE / 2)) * variance**0.5
+    return Interval(mean, mean - half, mean + half, n, n_units)
+
+
+def _wilson(x: Floats) -> Interval:
+    """Return Wilson's score interval; the widest a mean of [0, 1] scores can need."""
+    from scipy.special import ndtri
+
+    n, p, z = len(x), float(x.mean()), float(ndtri(0.5 + CONFIDENCE / 2))
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    # Rounding must not push a bound past the mean that it bounds.
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n, n)

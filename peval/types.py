@@ -1,0 +1,246 @@
+"""The nouns. Read this file and `run.py`, and you know how peval works.
+
+Standard library only; everything is frozen. Scores are fractions in [0, 1]; only the report
+writes percent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How an answer is generated. A temperature of 0 is greedy.
+
+    ``stop`` strings end an answer and are left out of it.
+    """
+
+    max_tokens: int
+    temperature: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A published way of asking: prompt, lengths, decoding, instances per task.
+
+    ``max_source_tokens`` is the longest prompt in tokens; None means what the model's context
+    leaves beside the answer. ``instances_per_task`` of None means all.
+    """
+
+    name: str
+    prompt: Literal["tk-instruct", "plain"]
+    n_positive_examples: int
+    max_source_tokens: int | None
+    instances_per_task: int | None
+    decoding: Decoding
+
+
+@dataclass(frozen=True)
+class Task:
+    """One evaluation: which data, which way of asking, which metrics (the first is the headline).
+
+    ``source`` is a file path where the reader needs one (``jsonl``). Data, never code.
+    """
+
+    name: str
+    version: int
+    description: str
+    reader: Literal["superni", "jsonl"]
+    split: str
+    profile: Profile
+    metrics: tuple[str, ...]
+    tokenizer: Literal["default", "xlingual"] = "default"
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Example:
+    """One demonstration: an input with its output."""
+
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What all samples of one Super-NaturalInstructions task share."""
+
+    definition: str
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One item to be answered. ``targets`` are alternatives: any of them is right.
+
+    ``cluster`` names what makes items alike (the SuperNI task): intervals resample clusters.
+    ``category`` groups clusters in tables. Ids are unique within a task.
+    """
+
+    id: str
+    input: str
+    targets: tuple[str, ...]
+    cluster: str
+    category: str = ""
+    instruction: Instruction | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a reader found: samples, the files they came from, and what a split lists but lacks."""
+
+    samples: tuple[Sample, ...]
+    files: tuple[Path, ...]
+    absent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model on disk; ``sha256`` covers its weights, config and tokenizer files."""
+
+    name: str
+    path: Path
+    sha256: str
+    dtype: str
+    context_tokens: int
+    vocabulary_size: int
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A vetted adapter checkpoint. ``None`` in its place means the base model itself.
+
+    ``sha256`` covers its tensors and the part of its config that has an effect. ``changes_nothing``
+    is true when every update it holds is exactly zero.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+    method: str
+    rank: int
+    target_modules: tuple[str, ...]
+    base_name: str | None
+    changes_nothing: bool
+    route: str = "native-lora"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample asked of one adapter (None: the base).
+
+    ``key`` is a hash of everything that can change the answer, so equal keys may share one
+    completion. ``prompt_was_cut`` says that the profile's length limit removed text.
+    """
+
+    key: str
+    task: str
+    sample_id: str
+    adapter: str | None
+    prompt_token_ids: tuple[int, ...]
+    decoding: Decoding
+    prompt_was_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Completion:
+    """An engine's answer to one request key.
+
+    ``finish_reason`` is "stop", "length" or "error"; ``error`` then says why, and the request
+    counts as failed, never as wrong.
+    """
+
+    key: str
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: Literal["stop", "length", "error"]
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one completion is worth, by metric.
+
+    ``status`` is "ok"; "unparsed" (no answer found in the text: counts as 0, tallied apart); or
+    "failed" (the engine's fault: no values, never averaged).
+    """
+
+    key: str
+    values: Mapping[str, float]
+    status: Literal["ok", "unparsed", "failed"] = "ok"
+    extracted: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over items with its 95 % interval.
+
+    ``adapter`` is None for the base; ``group`` is None for the whole task, else
+    ``category:NAME`` or ``task:NAME``. ``n_items`` were scored, ``n_missing`` failed,
+    ``n_truncated`` answers ran into the token limit, ``n_prompts_cut`` prompts did not fit.
+    """
+
+    task: str
+    metric: str
+    adapter: str | None
+    group: str | None
+    value: float | None
+    low: float | None
+    high: float | None
+    n_items: int
+    n_clusters: int
+    n_missing: int
+    n_truncated: int
+    n_prompts_cut: int
+    signature: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A paired difference on identical items: ``adapter`` minus ``against`` (None: the base)."""
+
+    task: str
+    metric: str
+    adapter: str
+    against: str | None
+    group: str | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    test: str
+    n_items: int
+    n_clusters: int
+    n_identical: int
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """Everything an engine needs to start. ``options`` are passed to it as they are."""
+
+    kind: Literal["vllm", "hf"]
+    base: Base
+    adapters: tuple[Adapter, ...]
+    dtype: str
+    max_model_len: int
+    seed: int
+    options: Mapping[str, object] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Answers requests in any order, as they finish."""
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one completion per distinct request key."""
+        ...
+
+    def close(self) -> None:
+        """Free the device; safe to call twice."""
+        ...

@@ -1,0 +1,3 @@
+"""peval's version; part of every manifest and signature."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,233 @@
+"""vLLM and transformers on the toy model: equal answers, and none lost whatever dies."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from peval.engines import SupervisedEngine
+from peval.types import Adapter, Base, Completion, Decoding, EngineSpec, Request
+
+ROOT = Path(__file__).parents[2]
+TOY = ROOT / "tests" / "toy"
+ADAPTERS = ("generalist", "narrow", "memorizer", "noop")
+MAX_MODEL_LEN = 256
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not (TOY / "adapters" / "noop").exists(), reason="the toy model is absent"),
+    pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed"),
+]
+
+
+def load_adapter(path: Path, name: str) -> Adapter:
+    config = json.loads((path / "adapter_config.json").read_text())
+    targets = tuple(config["target_modules"])
+    return Adapter(name, path, name, "lora", config["r"], targets, None, name == "noop")
+
+
+def spec(kind: str, *more: Adapter) -> EngineSpec:
+    config = json.loads((TOY / "base" / "config.json").read_text())
+    base = Base("toy", TOY / "base", "0" * 64, "float32", MAX_MODEL_LEN, config["vocab_size"])
+    adapters = [load_adapter(TOY / "adapters" / name, name) for name in ADAPTERS]
+    options = {"max_num_seqs": 32} if kind == "vllm" else {}
+    return EngineSpec(kind, base, (*adapters, *more), "float32", MAX_MODEL_LEN, 0, options)  # type: ignore[arg-type]
+
+
+def requests(n: int = 12, max_tokens: int = 16) -> list[Request]:
+    """Ask base and adapters, interleaved, the same prompts of unequal lengths."""
+    rng = random.Random(0)
+    prompts = [tuple(rng.choices(range(10, 1000), k=rng.randint(3, 40))) for _ in range(n)]
+    return [
+        Request(f"{name}/{i}", "toy", str(i), name, prompt, Decoding(max_tokens))
+        for i, prompt in enumerate(prompts)
+        for name in (None, *ADAPTERS)
+    ]
+
+
+def ask(engine: SupervisedEngine, asked: Sequence[Request]) -> dict[str, Completion]:
+    answers = {a.key: a for a in engine.complete(asked)}
+    assert set(answers) == {r.key for r in asked}
+    return answers
+
+
+@pytest.fixture(scope="module")
+def dora(tmp_path_factory: pytest.TempPathFactory) -> Adapter:
+    """Return an adapter that vLLM refuses."""
+    path = tmp_path_factory.mktemp("adapters") / "dora"
+    shutil.copytree(TOY / "adapters" / "narrow", path)
+    config = json.loads((path / "adapter_config.json").read_text())
+    (path / "adapter_config.json").write_text(json.dumps({**config, "use_dora": True}))
+    return load_adapter(path, "dora")
+
+
+@pytest.fixture(scope="module")
+def vllm(tmp_path_factory: pytest.TempPathFactory, dora: Adapter) -> Iterator[SupervisedEngine]:
+    log = tmp_path_factory.mktemp("vllm") / "engine.log"
+    engine = SupervisedEngine(spec("vllm", dora), log, stall_timeout_s=120)
+    yield engine
+    engine.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(vllm: SupervisedEngine) -> dict[str, Completion]:
+    return ask(vllm, requests())
+
+
+def test_the_worker_says_what_it_is(
+    vllm: SupervisedEngine, undisturbed: dict[str, Completion]
+) -> None:
+    assert vllm.ready["engine"] == "vllm"
+    assert vllm.ready["dtype"] == "float32"
+    assert vllm.ready["max_model_len"] == MAX_MODEL_LEN
+    assert vllm.n_restarts == 0
+
+
+def test_adapters_are_applied_and_noop_equals_the_base(undisturbed: dict[str, Completion]) -> None:
+    def tokens(name: str | None) -> list[tuple[int, ...]]:
+        return [undisturbed[f"{name}/{i}"].token_ids for i in range(12)]
+
+    assert tokens("noop") == tokens(None)
+    assert len({str(tokens(name)) for name in (None, "generalist", "narrow", "memorizer")}) == 4
+
+
+def test_greedy_tokens_equal_those_of_transformers_and_peft(
+    undisturbed: dict[str, Completion], tmp_path: Path
+) -> None:
+    engine = SupervisedEngine(spec("hf"), tmp_path / "engine.log")
+    try:
+        reference = ask(engine, requests())
+    finally:
+        engine.close()
+    equal = [undisturbed[key] == answer for key, answer in reference.items()]
+    print(f"\n{sum(equal)} of {len(equal)} greedy answers equal")
+    # Ties between two tokens may fall either way; a broken adapter or mask moves far more.
+    assert sum(equal) >= 0.95 * len(equal)
+
+
+def test_impossible_requests_fail_alone(
+    vllm: SupervisedEngine, undisturbed: dict[str, Completion]
+) -> None:
+    good = requests()[0]
+    bad = {
+        "long": replace(good, prompt_token_ids=(11,) * MAX_MODEL_LEN),
+        "token": replace(good, prompt_token_ids=(11, 10**6)),
+        "negative": replace(good, prompt_token_ids=(11, -1)),
+        "empty": replace(good, prompt_token_ids=()),
+        "adapter": replace(good, adapter="nobody"),
+        "dora": replace(good, adapter="dora"),
+    }
+    answers = ask(vllm, [good, *(replace(r, key=key) for key, r in bad.items())])
+    assert answers[good.key] == undisturbed[good.key]
+    why = {key: answers[key].error or "" for key in bad}
+    assert "exceed max_model_len 256" in why["long"]
+    assert "outside the vocabulary" in why["token"]
+    assert "outside the vocabulary" in why["negative"]
+    assert "empty" in why["empty"]
+    assert "nobody is not loaded" in why["adapter"]
+    assert why["dora"].startswith("adapter refused by the engine: ")
+    assert "DoRA" in why["dora"]
+
+
+def test_stop_strings_end_an_answer(
+    vllm: SupervisedEngine, undisturbed: dict[str, Completion]
+) -> None:
+    asked = next(r for r in requests() if len(undisturbed[r.key].text) > 3)
+    text = undisturbed[asked.key].text
+    stop = text[2]
+    stopped = replace(asked, key="stopped", decoding=Decoding(16, stop=(stop,)))
+    answer = ask(vllm, [stopped])["stopped"]
+    assert answer.text == text[: text.index(stop)]
+    assert answer.finish_reason == "stop"
+
+
+def test_a_killed_worker_costs_time_but_no_answer(
+    vllm: SupervisedEngine, undisturbed: dict[str, Completion]
+) -> None:
+    before = vllm.n_restarts
+    answers = {}
+    for answer in vllm.complete(requests()):
+        if not answers:
+            assert vllm.worker_pid is not None
+            os.kill(vllm.worker_pid, signal.SIGKILL)
+        answers[answer.key] = answer
+    assert answers == undisturbed
+    assert vllm.n_restarts == before + 1
+
+
+def test_a_stopped_worker_is_replaced(
+    vllm: SupervisedEngine, undisturbed: dict[str, Completion], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = vllm.n_restarts
+    vllm.start()
+    assert vllm.worker_pid is not None
+    os.killpg(vllm.worker_pid, signal.SIGSTOP)
+    monkeypatch.setattr(vllm, "_stall_timeout_s", 3.0)
+    notices: list[float] = []
+
+    def noticed(notice: str) -> None:
+        notices.append(time.monotonic())
+        monkeypatch.setattr(vllm, "_stall_timeout_s", 120.0)
+
+    monkeypatch.setattr(vllm, "_on_event", noticed)
+    assert ask(vllm, requests()) == undisturbed
+    assert vllm.n_restarts == before + len(notices) == before + 1
+
+
+PARENT = """
+import sys, pickle
+from peval.engines import SupervisedEngine
+spec, log = pickle.load(open(sys.argv[1], "rb"))
+engine = SupervisedEngine(spec, log)
+engine.start()
+print(engine.worker_pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_parent_takes_the_engine_with_it(tmp_path: Path) -> None:
+    import pickle
+
+    (tmp_path / "spec").write_bytes(pickle.dumps((spec("vllm"), tmp_path / "engine.log")))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(tmp_path / "spec")],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with parent:
+        assert parent.stdout is not None
+        group = int(parent.stdout.readline())
+        assert members(group)
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while members(group) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not members(group)
+
+
+def members(group: int) -> list[int]:
+    """Return the living processes of a group."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, process_group = path.read_text().rpartition(")")[2].split()[:3]
+        except OSError:
+            continue
+        if int(process_group) == group and state != "Z":
+            found.append(int(path.parent.name))
+    return found
