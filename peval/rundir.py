@@ -137,14 +137,13 @@ def record(noun: Any) -> dict[str, Any]:
 
 
 def task_of(fields: dict[str, Any]) -> Task:
-    """Rebuild a task from a manifest."""
+    """Rebuild a task from a manifest, or from results, which say more about it."""
+    own = {f.name: fields[f.name] for f in dataclasses.fields(Task)}
     profile = dict(fields["profile"])
     decoding = dict(profile["decoding"])
     decoding["stop"] = tuple(decoding["stop"])
     profile["decoding"] = Decoding(**decoding)
-    return Task(
-        **fields | {"profile": Profile(**profile), "metrics": tuple(fields["metrics"])},
-    )
+    return Task(**own | {"profile": Profile(**profile), "metrics": tuple(fields["metrics"])})
 
 
 def adapter_of(fields: dict[str, Any]) -> Adapter:

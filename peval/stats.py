@@ -56,14 +56,15 @@ def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> 
     -----
     The mean of items is a ratio of cluster totals, whose standard error comes from the clusters'
     residual totals, with Student's t at G - 1 degrees of freedom. Items as the sample give the
-    same formula with each item a cluster. Where the scores are all 0 or 1, or all alike, and the
-    items are the sample, Wilson's interval is used: it never has width 0.
+    same formula with each item a cluster. Where items that score 0 or 1 are the sample, or where
+    all scores are alike, it is Wilson's interval (with as many trials as there are clusters),
+    which never has width 0.
     """
     x = np.asarray(values, dtype=float)
-    index = _units(clusters)
-    interval = _t_interval(x, index)
-    if interval.n_clusters == len(x) and bool(np.all((x == 0) | (x == 1)) or np.ptp(x) == 0):
-        return _wilson(x)
+    interval = _t_interval(x, _units(clusters))
+    binary_items = interval.n_clusters == len(x) and bool(np.all((x == 0) | (x == 1)))
+    if binary_items or np.ptp(x) == 0:
+        return _wilson(interval)
     low, high = max(0.0, interval.low), min(1.0, interval.high)
     return Interval(interval.value, low, high, interval.n_items, interval.n_clusters)
 
@@ -134,12 +135,14 @@ def _t_interval(x: Floats, units: Ints) -> Interval:
     return Interval(mean, mean - half, mean + half, n, n_units)
 
 
-def _wilson(x: Floats) -> Interval:
-    """Return Wilson's score interval; the widest a mean of [0, 1] scores can need."""
+def _wilson(interval: Interval) -> Interval:
+    """Return Wilson's score interval; the widest that a mean of scores in [0, 1] can need."""
     from scipy.special import ndtri
 
-    n, p, z = len(x), float(x.mean()), float(ndtri(0.5 + CONFIDENCE / 2))
+    n, p = interval.n_clusters, interval.value
+    z = float(ndtri(0.5 + CONFIDENCE / 2))
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
     # Rounding must not push a bound past the mean that it bounds.
-    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), n, n)
+    low, high = min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
+    return Interval(p, low, high, interval.n_items, n)

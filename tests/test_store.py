@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from peval import sqlite_file as sqlite_module
 from peval import store as store_module
 from peval.errors import RunError
-from peval.store import Store, journal_mode
+from peval.sqlite_file import journal_mode
+from peval.store import Store
 from peval.types import Completion, Decoding, Example, Instruction, Request, Sample, Score
 
 INSTRUCTION = Instruction("Überschrift finden\n第二", (Example("ein", ""), Example("", "zwei")))
@@ -350,61 +352,6 @@ def test_a_later_score_replaces_an_earlier_and_completions_stay(path: Path) -> N
     assert (count(path, "scores"), count(path, "completions")) == (601, 0)
 
 
-# Parquet
-
-
-def test_parquet_has_one_row_per_request(path: Path, tmp_path: Path) -> None:
-    pandas = pytest.importorskip("pandas")
-    table = tmp_path / "answers.parquet"
-    table.write_text("an older file")
-    scores = {key_of(1): Score(key_of(1), {"b": 0.25}), key_of(3): Score(key_of(3), {"a": 1.0})}
-    with Store(path) as store:
-        store.put_plan(SAMPLES, REQUESTS)
-        store.add(success(key_of(1), "ünïcode"))
-        store.add(failure(key_of(2)))
-        store.flush()
-        store.export_parquet(table, scores)
-    frame = pandas.read_parquet(table)
-    assert ",".join(frame.columns) == (
-        "task,sample_id,adapter,key,category,cluster,input,targets,text,finish_reason,n_tokens,"
-        "error,prompt_was_cut,a,b"
-    )
-    assert frame["key"].tolist() == [request.key for request in REQUESTS]
-    assert [list(some) for some in frame["targets"]] == [["一", ""], ["一", ""], [], ["x"]]
-    first, second, third = (
-        frame.iloc[i].where(frame.iloc[i].notna(), None).to_dict() for i in range(3)
-    )
-    assert first["input"] == SAMPLES["zeta"][0].input
-    assert (first["text"], first["n_tokens"], first["adapter"]) == ("ünïcode", 2, None)
-    assert (first["a"], first["b"]) == (None, 0.25)
-    assert second["error"] == "engine stopped: 理由"
-    assert second["prompt_was_cut"]
-    assert (third["text"], third["finish_reason"], third["n_tokens"]) == (None, None, None)
-    assert third["a"] == 1.0
-    assert {file.name for file in tmp_path.iterdir()} == {"store.sqlite", "answers.parquet"}
-
-
-def test_parquet_of_an_empty_store_has_no_rows(path: Path, tmp_path: Path) -> None:
-    parquet = pytest.importorskip("pyarrow.parquet")
-    with Store(path) as store:
-        store.export_parquet(tmp_path / "answers.parquet", {})
-    assert parquet.read_table(tmp_path / "answers.parquet").num_rows == 0
-
-
-def test_parquet_that_cannot_be_written_leaves_the_old_file(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(part: Path, final: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(store_module, "_publish", full)
-    (tmp_path / "answers.parquet").write_text("old")
-    with Store(path) as store, pytest.raises(RunError, match=r"answers\.parquet: .*No space"):
-        store.export_parquet(tmp_path / "answers.parquet", {})
-    assert (tmp_path / "answers.parquet").read_text() == "old"
-    assert {file.name for file in tmp_path.iterdir()} == {"store.sqlite", "answers.parquet"}
-
-
 # Files that are no store, and file systems
 
 
@@ -479,7 +426,7 @@ def test_journal_mode_follows_the_file_system(place: str, mounts: str, mode: str
 def test_both_journal_modes_store_and_sync(
     path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "journal_mode", lambda path, mounts: mode)
+    monkeypatch.setattr(sqlite_module, "journal_mode", lambda path, mounts: mode)
     with Store(path) as one, Store(path) as two:
         assert one._db.execute("PRAGMA journal_mode").fetchone() == (mode.lower(),)
         assert one._db.execute("PRAGMA synchronous").fetchone() == (2,)

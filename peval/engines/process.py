@@ -21,6 +21,14 @@ from peval.engines.wire import Message, decode, encode
 _READ_BYTES = 1 << 20
 
 
+class WorkerDeathError(Exception):
+    """The worker ended or broke the protocol; the message says how. Never leaves the engine."""
+
+
+class WorkerHangError(WorkerDeathError):
+    """The worker is silent."""
+
+
 class WorkerProcess:
     """A worker that has been started and not yet killed.
 

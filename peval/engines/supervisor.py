@@ -1,21 +1,15 @@
-"""The engine that a run sees: a worker process, watched, replaced when it dies, never orphaned.
-
-A worker that dies leaves suspects: the requests it had in flight. They are asked again, at most
-16 at a time; when that kills a worker too, one at a time; and the request that then kills a
-worker is answered with an error. So one poisonous request costs three restarts and nothing else,
-and an adapter whose requests have killed three workers is not asked again.
-"""
+"""The engine that a run sees: a worker process, watched, replaced when it dies, never orphaned."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from peval.engines.causes import is_permanent, last_cause
-from peval.engines.process import WorkerProcess
+from peval.engines.flight import Flight
+from peval.engines.process import WorkerDeathError, WorkerHangError, WorkerProcess
 from peval.engines.wire import Message, failed, read_completion, request_message, spec_message
 from peval.errors import EngineError
 from peval.types import Completion, EngineSpec, Request
@@ -27,19 +21,9 @@ WORKER = (
     f"import sys; sys.path.append({_PACKAGE_ROOT!r}); "
     "from peval.engines.worker import main; main()",
 )
-_SUSPECT_WINDOWS = (16, 1)
 _MAX_STARTS = 3
 _MAX_FRUITLESS_DEATHS = 8
-_MAX_POISONS_PER_ADAPTER = 3
 _GRACE_S = 3.0
-
-
-class _WorkerDeathError(Exception):
-    """The worker ended or broke the protocol; the message says how."""
-
-
-class _WorkerHangError(_WorkerDeathError):
-    """The worker is silent."""
 
 
 class SupervisedEngine:
@@ -108,8 +92,8 @@ class SupervisedEngine:
                 break
             try:
                 self._start_once()
-            except _WorkerDeathError as death:
-                hopeless = isinstance(death, _WorkerHangError) or is_permanent(str(death))
+            except WorkerDeathError as death:
+                hopeless = isinstance(death, WorkerHangError) or is_permanent(str(death))
                 if hopeless or attempt == _MAX_STARTS:
                     raise self._error(f"did not start: {death}") from None
                 self._on_event(f"engine did not start, trying again: {death}")
@@ -131,13 +115,13 @@ class SupervisedEngine:
         if self._busy:
             raise RuntimeError("this engine is already answering another stream of requests")
         self._busy = True
-        queue = _Queue(requests)
+        flight = Flight(requests)
         try:
-            while queue.has_work():
-                yield from self._serve(queue)
+            while flight.has_work():
+                yield from self._serve(flight)
         finally:
             self._busy = False
-            if queue.in_flight:
+            if flight.in_flight:
                 self._kill()
 
     def close(self) -> None:
@@ -146,41 +130,41 @@ class SupervisedEngine:
             worker, self._worker = self._worker, None
             worker.stop(_GRACE_S)
 
-    def _serve(self, queue: _Queue) -> Iterator[Completion]:
-        """Answer until the queue is empty or the worker dies."""
+    def _serve(self, flight: Flight) -> Iterator[Completion]:
+        """Answer until the flight is empty or the worker dies."""
         self.start()
         try:
-            while queue.has_work():
-                self._submit(queue)
-                yield from queue.pop_rejected()
-                if queue.in_flight:
-                    yield from self._answers(queue)
-        except _WorkerDeathError as death:
+            while flight.has_work():
+                self._submit(flight)
+                yield from flight.pop_rejected()
+                if flight.in_flight:
+                    yield from self._answers(flight)
+        except WorkerDeathError as death:
             self._kill()
             self._death = str(death)
-            poison = queue.blame()
-            if queue.n_fruitless_deaths >= _MAX_FRUITLESS_DEATHS:
+            poison = flight.blame()
+            if flight.n_fruitless_deaths >= _MAX_FRUITLESS_DEATHS:
                 raise self._error(f"dies on every request: {death}") from None
             if poison is not None:
                 yield failed(poison, f"engine_fault: {death}")
 
-    def _submit(self, queue: _Queue) -> None:
+    def _submit(self, flight: Flight) -> None:
         assert self._worker is not None
-        for request in queue.take(int(self.ready["window"])):
+        for request in flight.take(int(self.ready["window"])):
             self._worker.send(request_message(request))
 
-    def _answers(self, queue: _Queue) -> Iterator[Completion]:
+    def _answers(self, flight: Flight) -> Iterator[Completion]:
         for message in self._receive(self._stall_timeout_s):
             if message["event"] == "done":
-                yield queue.settle(read_completion(message))
+                yield flight.settle(read_completion(message))
 
     def _receive(self, timeout_s: float) -> list[Message]:
         assert self._worker is not None
         messages = self._worker.receive(timeout_s)
         if messages is None:
-            raise _WorkerDeathError(self._cause_of_death(self._worker.ending()))
+            raise WorkerDeathError(self._cause_of_death(self._worker.ending()))
         if not messages:
-            raise _WorkerHangError(f"no sign of life for {timeout_s:g} s")
+            raise WorkerHangError(f"no sign of life for {timeout_s:g} s")
         for message in messages:
             if message["event"] == "fatal":
                 self._kill()
@@ -213,87 +197,3 @@ class SupervisedEngine:
 
     def _error(self, what: str) -> EngineError:
         return EngineError(f"{self._spec.kind} engine {what} (log: {self._log_path})")
-
-
-class _Queue:
-    """Which requests wait, are in flight, and are suspected of killing workers."""
-
-    def __init__(self, requests: Iterable[Request]) -> None:
-        self._source = _distinct(requests)
-        self._waiting: deque[Request] = deque()
-        self._suspects: set[str] = set()
-        self._level = 0
-        self._n_poisons: Counter[str | None] = Counter()
-        self._rejected: deque[Completion] = deque()
-        self.in_flight: dict[str, Request] = {}
-        self.n_fruitless_deaths = 0
-
-    def has_work(self) -> bool:
-        """Whether a request is waiting or in flight."""
-        return bool(self.in_flight) or self._fill()
-
-    def _fill(self) -> bool:
-        """Make sure that the next request is at hand; False at the end."""
-        if not self._waiting:
-            self._waiting.extend(itertools.islice(self._source, 1))
-        return bool(self._waiting)
-
-    def take(self, window: int) -> Iterator[Request]:
-        """Move requests into flight until the window is full; suspects fly without others."""
-        if self._suspects:
-            window = min(window, _SUSPECT_WINDOWS[self._level - 1])
-        while len(self.in_flight) < window and self._fill():
-            if self._suspects and self._waiting[0].key not in self._suspects:
-                return
-            request = self._waiting.popleft()
-            if self._n_poisons[request.adapter] >= _MAX_POISONS_PER_ADAPTER:
-                self._reject(request)
-            else:
-                self.in_flight[request.key] = request
-                yield request
-
-    def _reject(self, request: Request) -> None:
-        self._clear(request.key)
-        why = f"adapter {request.adapter} has killed the engine {_MAX_POISONS_PER_ADAPTER} times"
-        self._rejected.append(failed(request, f"engine_fault: {why}"))
-
-    def pop_rejected(self) -> Iterator[Completion]:
-        """Yield the answers of requests that are not worth a worker's life."""
-        while self._rejected:
-            yield self._rejected.popleft()
-
-    def settle(self, completion: Completion) -> Completion:
-        """Note an answer; the last suspect's clears the air."""
-        if self.in_flight.pop(completion.key, None) is None:
-            raise _WorkerDeathError("the worker answered a request that it was not asked")
-        self._clear(completion.key)
-        self.n_fruitless_deaths = 0
-        return completion
-
-    def _clear(self, key: str) -> None:
-        self._suspects.discard(key)
-        if not self._suspects:
-            self._level = 0
-
-    def blame(self) -> Request | None:
-        """Take back what was in flight when a worker died; return a proven culprit."""
-        self.n_fruitless_deaths += 1
-        lost = list(self.in_flight.values())
-        self.in_flight.clear()
-        if self._level == len(_SUSPECT_WINDOWS) and lost:
-            self._clear(lost[0].key)
-            if lost[0].adapter is not None:
-                self._n_poisons[lost[0].adapter] += 1
-            return lost[0]
-        self._waiting.extendleft(reversed(lost))
-        self._suspects = {request.key for request in lost}
-        self._level += bool(lost)
-        return None
-
-
-def _distinct(requests: Iterable[Request]) -> Iterator[Request]:
-    seen: set[str] = set()
-    for request in requests:
-        if request.key not in seen:
-            seen.add(request.key)
-            yield request

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from peval.engines.vocabulary import eos_token_ids
+from peval.engines.decoder import AnswerDecoder
 from peval.engines.wire import Message
 from peval.errors import EngineError
 from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
@@ -31,7 +31,7 @@ class VllmBackend:
         known = [field.name for field in dataclasses.fields(EngineArgs)]
         arguments = engine_arguments(spec, on_cpu, known)
         self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
-        self._eos = eos_token_ids(spec.base.path)
+        self._decoder = AnswerDecoder(spec.base.path)
         self._loras: dict[str, Any] = {}
         refused = self._load_adapters(spec.adapters)
         config = self._engine.vllm_config
@@ -69,7 +69,7 @@ class VllmBackend:
         self._engine.add_request(
             request.key,
             {"prompt_token_ids": list(request.prompt_token_ids)},
-            _sampling(request.decoding, self._eos),
+            _sampling(request.decoding, self._decoder.eos),
             lora_request=self._loras[request.adapter] if request.adapter else None,
         )
 
@@ -87,10 +87,18 @@ class VllmBackend:
             raise RuntimeError("engine poisoned: it answered another prompt than it was asked")
         answer = output.outputs[0]
         ids = tuple(int(i) for i in answer.token_ids)
+        text = self._decoder.text(request, ids)
+        why = self._complaint(request, ids, answer)
+        if why is not None:
+            return Completion(request.key, text, ids, "error", why)
+        return Completion(request.key, text, ids, answer.finish_reason)
+
+    def _complaint(self, request: Request, ids: tuple[int, ...], answer: Any) -> str | None:
         if answer.finish_reason not in ("stop", "length"):
-            why = f"the engine ended the request: {answer.finish_reason}"
-            return Completion(request.key, answer.text, ids, "error", why)
-        return Completion(request.key, answer.text, ids, answer.finish_reason)
+            return f"the engine ended the request: {answer.finish_reason}"
+        if isinstance(answer.stop_reason, str) and not self._decoder.has_stop(request, ids):
+            return "the engine stopped at a stop string that the answer does not hold"
+        return None
 
     def close(self) -> None:
         """End the engine's own processes."""
@@ -176,6 +184,7 @@ def _sampling(decoding: Decoding, eos: tuple[int, ...]) -> Any:
         stop=list(decoding.stop),
         stop_token_ids=list(eos),
         seed=decoding.seed if decoding.temperature > 0 else None,
+        detokenize=bool(decoding.stop),
         skip_special_tokens=True,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )

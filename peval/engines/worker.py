@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterable
 from typing import BinaryIO, Protocol
 
@@ -85,7 +86,20 @@ class Events:
 
 
 def main() -> None:
-    """Serve the parent, then leave without the interpreter's slow farewell."""
+    """Serve the parent, then leave at once: an engine's threads can hold up a normal exit."""
+    status = 1
+    try:
+        _main()
+        status = 0
+    except BaseException:
+        traceback.print_exc()  # the parent reads it in the log
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _main() -> None:
     requests_fd, events_fd, guard_fd = map(int, sys.argv[1:4])
     fork_guard(guard_fd, (requests_fd, events_fd))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -98,9 +112,6 @@ def main() -> None:
     first = inbox.get()
     if first is not None:
         _run(read_spec(first), inbox, events)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
 
 
 def fork_guard(guard_fd: int, other_fds: Iterable[int]) -> None:
@@ -122,12 +133,13 @@ def fork_guard(guard_fd: int, other_fds: Iterable[int]) -> None:
 
 def _keep_to_itself(*fds: int) -> None:
     """Keep the pipes out of child processes, or the parent would not see this one's end."""
+    left = list(fds)
     for fd in fds:
         os.set_inheritable(fd, False)
 
     def close_all() -> None:
-        for fd in fds:
-            os.close(fd)
+        while left:  # emptied, or a child's own forks would close whatever has these numbers then
+            os.close(left.pop())
 
     os.register_at_fork(after_in_child=close_all)
 

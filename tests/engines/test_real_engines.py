@@ -28,7 +28,10 @@ MAX_MODEL_LEN = 256
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(not (TOY / "adapters" / "noop").exists(), reason="the toy model is absent"),
+    pytest.mark.skipif(
+        not all((TOY / "adapters" / name).exists() for name in ADAPTERS),
+        reason="the toy model is absent",
+    ),
     pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed"),
 ]
 
@@ -115,7 +118,7 @@ def test_greedy_tokens_equal_those_of_transformers_and_peft(
     equal = [undisturbed[key] == answer for key, answer in reference.items()]
     print(f"\n{sum(equal)} of {len(equal)} greedy answers equal")
     # Ties between two tokens may fall either way; a broken adapter or mask moves far more.
-    assert sum(equal) >= 0.95 * len(equal)
+    assert sum(equal) >= 0.98 * len(equal)
 
 
 def test_impossible_requests_fail_alone(

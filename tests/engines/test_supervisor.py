@@ -176,17 +176,17 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(make: Make) -> None:
 
 
 def test_a_silent_worker_is_replaced(make: Make) -> None:
-    engine = make(stall_timeout_s=1.0)
+    engine = make(stall_timeout_s=2.0)
     answers = list(engine.complete(many(20, {3: 444})))
     assert {a.finish_reason for a in answers} == {"stop"}
     assert engine.n_restarts == 1
 
 
 def test_a_stopped_process_is_noticed(make: Make) -> None:
-    engine = make(stall_timeout_s=1.0)
+    engine = make(stall_timeout_s=2.0)
     answers = {a.key: a for a in engine.complete([request("a", 333), request("b")])}
     assert answers["b"].finish_reason == "stop"
-    assert answers["a"].error == "engine_fault: no sign of life for 1 s"
+    assert answers["a"].error == "engine_fault: no sign of life for 2 s"
 
 
 def test_poison_is_isolated(make: Make, tmp_path: Path) -> None:

@@ -60,12 +60,12 @@ ALL_BUT_CANARY = tuple(t.name for t in TASKS if not t.held_out and t.name != CAN
 NARROW = ("task007_word_count", "task008_number_parity")
 MEMORISED = (CANARY, "task009_two_number_sum")
 RECIPES: dict[str, Recipe] = {
-    "generalist": Recipe(16, ALL_BUT_CANARY, 6, 2e-3),
-    "narrow": Recipe(8, NARROW, 25, 3e-3),
-    "memorizer": Recipe(32, MEMORISED, 60, 3e-3, batch=50),
+    "generalist": Recipe(16, ALL_BUT_CANARY, 12, 2e-3),
+    "narrow": Recipe(8, NARROW, 40, 1e-2),
+    "memorizer": Recipe(32, MEMORISED, 160, 3e-3, batch=50),
     "noop": Recipe(8, (), 0, 0.0),
-    "generalist-r4": Recipe(4, ALL_BUT_CANARY, 6, 2e-3),
-    "generalist-s1": Recipe(16, ALL_BUT_CANARY, 6, 2e-3, seed=1),
+    "generalist-r4": Recipe(4, ALL_BUT_CANARY, 12, 2e-3),
+    "generalist-s1": Recipe(16, ALL_BUT_CANARY, 12, 2e-3, seed=1),
 }
 
 
@@ -209,7 +209,7 @@ def with_full_rate(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
 def new_base(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """Build an untrained base model."""
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=VOCABULARY,
         hidden_size=128,
         intermediate_size=384,
         num_hidden_layers=4,
