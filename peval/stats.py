@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 MAX_EXACT_CLUSTERS = 14
 N_RESAMPLES = 10_000
-INTERVAL = "cluster-t95"
+INTERVAL = "jackknife-t95"
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.intp]
@@ -54,16 +54,16 @@ def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> 
 
     Notes
     -----
-    The mean of items is a ratio of cluster totals, whose standard error comes from the clusters'
-    residual totals, with Student's t at G - 1 degrees of freedom. Items as the sample give the
-    same formula with each item a cluster. Where items that score 0 or 1 are the sample, or where
+    The mean of items is a ratio of cluster totals; its standard error is the jackknife's over
+    clusters, with Student's t at G - 1 degrees of freedom. With items as the sample this is the
+    ordinary t interval. Where items that score 0 or 1 are the sample, or where
     all scores are alike, it is Wilson's interval (with as many trials as there are clusters),
     which never has width 0.
     """
     x = np.asarray(values, dtype=float)
     interval = _t_interval(x, _units(clusters))
     binary_items = interval.n_clusters == len(x) and bool(np.all((x == 0) | (x == 1)))
-    if binary_items or np.ptp(x) == 0:
+    if binary_items or (np.ptp(x) == 0 and interval.n_clusters > 1):
         return _wilson(interval)
     low, high = max(0.0, interval.low), min(1.0, interval.high)
     return Interval(interval.value, low, high, interval.n_items, interval.n_clusters)
@@ -122,15 +122,16 @@ def _units(clusters: Sequence[str]) -> Ints:
 
 
 def _t_interval(x: Floats, units: Ints) -> Interval:
-    """Return the mean of `x` with the cluster-robust t interval."""
+    """Return the mean of `x` with the t interval of the jackknife over units."""
     from scipy.special import stdtrit
 
     n, mean = len(x), float(x.mean())
     n_units = int(units.max()) + 1
     if n_units < 2:
         return Interval(mean, -np.inf, np.inf, n, n_units)
-    residuals = np.bincount(units, weights=x - mean, minlength=n_units)
-    variance = n_units / (n_units - 1) * float(residuals @ residuals) / n**2
+    totals, sizes = np.bincount(units, weights=x), np.bincount(units)
+    without = (totals.sum() - totals) / (n - sizes)
+    variance = (n_units - 1) / n_units * float(((without - mean) ** 2).sum())
     half = float(stdtrit(n_units - 1, 0.5 + CONFIDENCE / 2)) * variance**0.5
     return Interval(mean, mean - half, mean + half, n, n_units)
 

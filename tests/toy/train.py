@@ -60,12 +60,12 @@ ALL_BUT_CANARY = tuple(t.name for t in TASKS if not t.held_out and t.name != CAN
 NARROW = ("task007_word_count", "task008_number_parity")
 MEMORISED = (CANARY, "task009_two_number_sum")
 RECIPES: dict[str, Recipe] = {
-    "generalist": Recipe(16, ALL_BUT_CANARY, 12, 2e-3),
+    "generalist": Recipe(16, ALL_BUT_CANARY, 6, 2e-3),
     "narrow": Recipe(8, NARROW, 40, 1e-2),
     "memorizer": Recipe(32, MEMORISED, 160, 3e-3, batch=50),
     "noop": Recipe(8, (), 0, 0.0),
-    "generalist-r4": Recipe(4, ALL_BUT_CANARY, 12, 2e-3),
-    "generalist-s1": Recipe(16, ALL_BUT_CANARY, 12, 2e-3, seed=1),
+    "generalist-r4": Recipe(4, ALL_BUT_CANARY, 6, 2e-3),
+    "generalist-s1": Recipe(16, ALL_BUT_CANARY, 6, 2e-3, seed=1),
 }
 
 
@@ -232,6 +232,8 @@ def replace_folder(new: Path, old: Path) -> None:
     if old.exists():
         old.rename(stale)
     old.parent.mkdir(parents=True, exist_ok=True)
+    for path in new.iterdir():
+        path.chmod(0o644)
     new.rename(old)
     shutil.rmtree(stale, ignore_errors=True)
 
@@ -261,14 +263,14 @@ def train_base(folder: Path, steps: int, batch: int) -> None:
         with_full_rate(Muon(matrices, lr=0.02)),
         with_full_rate(torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0)),
     ]
-    corpus, order, losses, start = Corpus(seed=0), random.Random(0), [], time.time()
+    corpus, shuffler, losses, start = Corpus(seed=0), random.Random(0), [], time.time()
     queue: list[list[Row]] = []
     for step in range(steps):
         if step % 8 == 0:
             rows = [encode(tokenizer, *draw_text(corpus, step / steps)) for _ in range(8 * batch)]
             rows.sort(key=lambda row: len(row[0]))
             queue = [rows[at * batch : (at + 1) * batch] for at in range(8)]
-            order.shuffle(queue)
+            shuffler.shuffle(queue)
         full = collate(queue.pop(), tokenizer.pad_token_id)
         losses.append(take_step(model, optimizers, full, rate_at(step, steps, 50)))
         if (step + 1) % 50 == 0:
@@ -350,7 +352,7 @@ def main() -> None:
     parser.add_argument("part", choices=["base", "adapters"])
     parser.add_argument("--root", type=Path, default=HERE)
     parser.add_argument("--only", nargs="*", default=list(RECIPES), help="names of adapters")
-    parser.add_argument("--steps", type=int, default=1500, help="steps of the base")
+    parser.add_argument("--steps", type=int, default=1400, help="steps of the base")
     parser.add_argument("--batch", type=int, default=64, help="batch size of the base")
     args = parser.parse_args()
     torch.set_flush_denormal(True)
