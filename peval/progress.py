@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LINE_EVERY_S = 10.0
+ENOUGH_FOR_A_RATE_S = 3.0
 
 
 class Progress(Protocol):
@@ -62,7 +63,7 @@ class Tally:
         self.n_tokens = 0
         self.n_new = 0
         self._cells: dict[str, list[tuple[str, str]]] = {}
-        self._started_s = time.monotonic()
+        self._first_s: float | None = None
 
     def start(self, requests: Sequence[Request], done: Iterable[str]) -> None:
         """Count what is asked; requests of one key are answered together."""
@@ -72,10 +73,11 @@ class Tally:
             self._cells.setdefault(request.key, []).append(cell)
         for key in done:
             self.done.update(self._cells.get(key, ()))
-        self._started_s = time.monotonic()
 
     def finished(self, keys: Iterable[str], completions: Sequence[Completion]) -> None:
-        """Count new answers."""
+        """Count new answers; the clock starts with the first, as engines take a while to start."""
+        if self._first_s is None:
+            self._first_s = time.monotonic()
         for key in keys:
             cells = self._cells.get(key, [])
             self.n_new += len(cells)
@@ -84,11 +86,12 @@ class Tally:
 
     def rates(self) -> str:
         """Return speed and time left, as far as known."""
-        seconds = time.monotonic() - self._started_s
-        if not self.n_new:
-            return "starting"
-        left = self.total.total() - self.done.total()
-        left_s = left / self.n_new * seconds
+        if self._first_s is None:
+            return "engine starting"
+        seconds = time.monotonic() - self._first_s
+        if seconds < ENOUGH_FOR_A_RATE_S or not self.n_new:
+            return "first answers"
+        left_s = (self.total.total() - self.done.total()) / self.n_new * seconds
         return f"{self.n_tokens / seconds:,.0f} tokens/s, {clock(left_s)} left"
 
 

@@ -16,6 +16,8 @@ from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_LORAS = 16
 _CPU_MAX_NUM_SEQS = 128
+# vLLM's 128 hardly ever lets prompts share cached blocks; 32 answered 1.5 times as fast here.
+_CPU_BLOCK_SIZE = 32
 _GIB = 1 << 30
 
 
@@ -144,7 +146,11 @@ def engine_arguments(spec: EngineSpec, on_cpu: bool, known: list[str]) -> dict[s
 
 
 def _cpu_arguments(spec: EngineSpec) -> dict[str, Any]:
-    arguments: dict[str, Any] = {"enforce_eager": True, "max_num_seqs": _CPU_MAX_NUM_SEQS}
+    arguments: dict[str, Any] = {
+        "enforce_eager": True,
+        "max_num_seqs": _CPU_MAX_NUM_SEQS,
+        "block_size": _CPU_BLOCK_SIZE,
+    }
     chosen = "gpu_memory_utilization" in spec.options or "VLLM_CPU_KVCACHE_SPACE" in os.environ
     if not chosen:
         arguments["kv_cache_memory_bytes"] = min(4 * _GIB, max(_GIB, _available_bytes() // 4))

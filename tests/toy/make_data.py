@@ -162,14 +162,21 @@ class Task:
     held_out: bool = False
 
 
-def some_words(rng: random.Random, low: int, high: int) -> list[str]:
-    """Draw between ``low`` and ``high`` different words."""
-    return rng.sample(WORDS, rng.randint(low, high))
+def some_words(rng: random.Random, low: int, high: int, pool: Sequence[str] = WORDS) -> list[str]:
+    """Draw between ``low`` and ``high`` different words of ``pool``."""
+    return rng.sample(pool, rng.randint(low, high))
 
 
-def pick_at(rng: random.Random, sep: str, index: int, low: int = 3, high: int = 6) -> Pair:
+def pick_at(
+    rng: random.Random,
+    sep: str,
+    index: int,
+    low: int = 3,
+    high: int = 6,
+    pool: Sequence[str] = WORDS,
+) -> Pair:
     """Draw a list; the answer is the word at ``index``."""
-    words = some_words(rng, low, high)
+    words = some_words(rng, low, high, pool)
     return sep.join(words), words[index]
 
 
@@ -214,9 +221,9 @@ def member_of(rng: random.Random, layout: str, sep: str, size: int = 4) -> Pair:
     return layout.format(kind=kinds[at], words=sep.join(words)), words[at]
 
 
-def count_of(rng: random.Random, sep: str) -> Pair:
+def count_of(rng: random.Random, sep: str, pool: Sequence[str] = WORDS) -> Pair:
     """Draw a list of two to seven words; the answer is how many there are."""
-    words = some_words(rng, 2, 7)
+    words = some_words(rng, 2, 7, pool)
     return sep.join(words), str(len(words))
 
 
@@ -399,6 +406,70 @@ TASKS: tuple[Task, ...] = (
         lambda rng: owner_of(
             rng, "{name} bought the {thing}", ", ", ". Who bought the {thing}?", size=3
         ),
+        held_out=True,
+    ),
+    Task(
+        "task107_leading_name",
+        "Word Selection",
+        "Words",
+        "Some names stand in a row with dashes between them. Write down the first name.",
+        lambda rng: pick_at(rng, " - ", 0, pool=NAMES),
+        held_out=True,
+    ),
+    Task(
+        "task108_closing_word",
+        "Word Selection",
+        "Words",
+        "A series of words is given. What is the last word of it?",
+        lambda rng: pick_at(rng, "; ", -1, 4, 7),
+        held_out=True,
+    ),
+    Task(
+        "task109_row_from_the_end",
+        "List Rewriting",
+        "Words",
+        "Write the row again, but backwards: the last item comes first.",
+        lambda rng: rewrite(rng, " | ", backwards, 4, 6),
+        held_out=True,
+    ),
+    Task(
+        "task110_one_entry_too_many",
+        "List Rewriting",
+        "Words",
+        "One entry is too many: leave out the first entry and give the others.",
+        lambda rng: rewrite(rng, " / ", without_first, 4, 6),
+        held_out=True,
+    ),
+    Task(
+        "task111_sorting_into_groups",
+        "Word Knowledge",
+        "Commonsense",
+        "Say to which group each item belongs: animal, fruit, colour, tool, garment or vehicle.",
+        lambda rng: kinds_of(rng, " and ", 3),
+        held_out=True,
+    ),
+    Task(
+        "task112_only_one_of_the_kind",
+        "Word Knowledge",
+        "Commonsense",
+        "There is just one word of the kind that is asked for. Find this word.",
+        lambda rng: member_of(rng, "Here are {words}. Find the {kind}.", ", "),
+        held_out=True,
+    ),
+    Task(
+        "task113_names_in_a_row",
+        "Counting",
+        "Mathematics",
+        "Find out how many names are in the row. Answer with a number.",
+        lambda rng: count_of(rng, ", ", NAMES),
+        held_out=True,
+    ),
+    Task(
+        "task114_seller_question",
+        "Question Answering",
+        "Stories",
+        "Somebody sold each of the things. Answer with the name of the seller.",
+        lambda rng: owner_of(rng, "The {thing} was sold by {name}.", " ", " Who sold the {thing}?"),
         held_out=True,
     ),
 )

@@ -1,0 +1,250 @@
+"""From a job to a report with a scripted engine; real engines are in test_end_to_end.py."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pandas
+import pytest
+from scripted import TOY, ScriptedEngine
+
+import peval
+from peval import api, outline
+from peval.errors import EngineError, RunError, UsageError
+from peval.prepare import Job, prepare
+from peval.progress import Silent
+from peval.results import Results
+
+SCHEMA = json.loads((Path(peval.__file__).parent / "results.schema.json").read_text())
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedEngine]:
+    """The engines to hand out, next last; those handed out are closed when a run ends."""
+    queue: list[ScriptedEngine] = [ScriptedEngine()]
+    monkeypatch.setattr(api, "open_engine", lambda setup, progress: queue.pop())
+    return queue
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "adapters": [str(TOY / "adapters" / name) for name in ("generalist", "noop")],
+        "suite": "superni",
+        "data_dir": str(TOY / "data"),
+        "limit": 4,
+        "out": str(tmp_path / "run"),
+    }
+
+
+def test_a_run_leaves_every_stage_on_disk(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    engine = engines[0]
+    results = peval.score(**options)
+    out = Path(options["out"])
+    assert results.complete
+    assert engine.closed
+    names = {path.name for path in out.iterdir()}
+    assert names >= {"manifest.json", "store.sqlite", "results.json", "report.md", "figures",
+                     "completions.parquet"}  # fmt: skip
+    jsonschema.validate(json.loads((out / "results.json").read_text()), SCHEMA)
+    frame = pandas.read_parquet(out / "completions.parquet")
+    assert len(frame) == results.run["n_requests"] == len(engine.asked)
+    by_hand = frame[frame.adapter == "generalist"].rougeL.mean()
+    assert results.estimate("superni", "rougeL", "generalist").value == pytest.approx(by_hand)
+    assert peval.load(out).to_dict() == results.to_dict()
+
+
+def test_a_finished_run_starts_no_engine(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    first = peval.score(**options)
+    assert engines == []
+    assert peval.score(**options).to_dict() == first.to_dict()
+
+
+def test_a_stopped_run_goes_on_where_it_stopped(
+    engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
+) -> None:
+    undisturbed = peval.score(**options | {"out": str(tmp_path / "undisturbed")})
+    stopped = ScriptedEngine(stop_after=10)
+    rest = ScriptedEngine()
+    engines += [rest, stopped]
+    with pytest.raises(KeyboardInterrupt):
+        peval.score(**options)
+    assert stopped.closed
+    results = peval.score(**options)
+    asked = [request.key for request in stopped.asked + rest.asked]
+    assert len(stopped.asked) == 10
+    assert len(asked) == len(set(asked)) == results.run["n_requests"]
+    assert results.estimates == undisturbed.estimates
+    assert results.comparisons == undisturbed.comparisons
+
+
+def test_failed_requests_are_not_averaged_and_are_asked_again(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    requests = outline.plan_requests(prepare(_job(options)))[1]
+    broken = frozenset(r.key for r in requests[:3])
+    rest = ScriptedEngine()
+    engines[:] = [rest, ScriptedEngine(fail_keys=broken)]
+    partial = peval.score(**options)
+    assert (partial.complete, partial.run["n_failed"]) == (False, 3)
+    assert sum(e.n_missing for e in partial.estimates if _whole(e, "rougeL")) == 3
+    report = (Path(options["out"]) / "report.md").read_text()
+    assert "**Partial.** 3 of" in report
+    assert "engine_fault: scripted" in report
+    again = peval.score(**options)
+    assert again.complete
+    assert {request.key for request in rest.asked} == broken
+
+
+def test_rescoring_asks_no_engine_and_changes_nothing(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    first = peval.score(**options)
+    report = Path(options["out"], "report.md").read_bytes()
+    assert api.rescore(options["out"]).to_dict() == first.to_dict()
+    assert Path(options["out"], "report.md").read_bytes() == report
+
+
+def test_a_changed_scorer_rescores_without_an_engine(
+    engines: list[ScriptedEngine], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peval.score(**options)
+    for module in ("api", "conclude", "scoring", "signature"):
+        monkeypatch.setattr(f"peval.{module}.SCORER_VERSION", "test")
+    assert peval.score(**options).run["scorer"] == "test"
+
+
+def test_replay_answers_from_a_recorded_run_and_nothing_else(
+    engines: list[ScriptedEngine],
+    options: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recorded = peval.score(**options)
+    monkeypatch.undo()
+    replay = {"engine": "replay", "replay": options["out"], "out": str(tmp_path / "replayed")}
+    again = peval.score(**options | replay)
+    assert again.estimates == recorded.estimates
+    with pytest.raises(EngineError, match="no completion was recorded for task superni"):
+        peval.score(**options | replay | {"limit": 5, "out": str(tmp_path / "more")})
+
+
+def test_completions_are_reused_across_runs(
+    engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
+) -> None:
+    peval.score(**options)
+    engines.append(ScriptedEngine())
+    engine = engines[-1]
+    wider = options | {"limit": 6, "out": str(tmp_path / "wider"), "reuse": [options["out"]]}
+    results = peval.score(**wider)
+    assert len(engine.asked) == results.run["n_requests"] - 4 * 3 * results.tasks[0]["n_clusters"]
+    with pytest.raises(RunError, match="no peval run there"):
+        peval.score(**wider | {"reuse": [str(tmp_path / "nothing*")], "out": str(tmp_path / "x")})
+
+
+def test_a_renamed_adapter_with_the_same_content_is_not_asked_again(
+    engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
+) -> None:
+    shutil.copytree(TOY / "adapters" / "generalist", tmp_path / "twin")
+    results = peval.score(
+        **options | {"adapters": [options["adapters"][0], str(tmp_path / "twin")]},
+        base=str(TOY / "base"),
+    )
+    one, other = (results.estimate("superni", "rougeL", n) for n in ("generalist", "twin"))
+    assert (one.value, one.low) == (other.value, other.low)
+    assert results.run["n_requests"] == 4 * 3 * results.tasks[0]["n_clusters"]
+
+
+def test_without_the_base_there_is_nothing_to_compare(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    results = peval.score(**options, with_base=False)
+    assert results.comparisons == ()
+    assert {e.adapter for e in results.estimates} == {"generalist", "noop"}
+    assert Path(options["out"], "report.md").exists()
+
+
+def test_ones_own_file_is_scored_by_line(
+    engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [{"input": f"say {word}", "output": word} for word in ("alpha", "beta", "gamma")]
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    results = peval.score(**options | {"suite": (), "tasks": [str(file)]})
+    assert results.estimate("mine", "exact_match").n_clusters == 3
+    assert {e.group for e in results.estimates} == {None}
+
+
+def test_changed_data_is_another_run(
+    engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(TOY / "data", data)
+    peval.score(**options | {"data_dir": str(data)})
+    file = next((data / "tasks").glob("task101*"))
+    file.write_text(file.read_text().replace("Definition", "Definition", 1) + "\n")
+    with pytest.raises(RunError, match="differs in data"):
+        peval.score(**options | {"data_dir": str(data)})
+
+
+def test_an_unknown_option_is_named() -> None:
+    with pytest.raises(UsageError, match="no option 'limits'"):
+        peval.score(limits=3)
+
+
+def test_the_outline_counts_without_writing(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    found = outline.outline(prepare(_job(options)))
+    n_clusters = 4 * 3
+    assert found["n_requests"] % n_clusters == 0
+    assert (found["n_held"], found["seconds"]) == (0, None)
+    assert not Path(options["out"]).exists()
+    assert "unknown: this machine has not run" in outline.text(found)
+    peval.score(**options)
+    after = outline.outline(prepare(_job(options)))
+    assert after["n_held"] == after["n_distinct"]
+    assert "time      none" in outline.text(after)
+
+
+def test_two_runs_in_one_directory_share_their_answers(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    setup = prepare(_job(options))
+    engines.append(ScriptedEngine())
+    first = api.score_job(setup, Silent(), ["one"])
+    Path(options["out"], "results.json").unlink()
+    second = api.score_job(setup, Silent(), ["two"])
+    assert first.estimates == second.estimates
+    assert len(engines) == 1
+
+
+def _job(options: dict[str, Any]) -> Job:
+    return Job(
+        adapters=tuple(options["adapters"]), suites=("superni",), data_dir=options["data_dir"],
+        limit=options["limit"], out=options["out"],
+    )  # fmt: skip
+
+
+def _whole(estimate: Any, metric: str) -> bool:
+    return estimate.group is None and estimate.metric == metric
+
+
+def test_results_know_what_they_do_not_hold(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    results: Results = peval.score(**options)
+    with pytest.raises(KeyError):
+        results.estimate("superni", "rougeL", "nobody")
+    with pytest.raises(RunError, match="schema version 99"):
+        Results.from_dict(results.to_dict() | {"schema_version": 99})
+    noop = results.comparison("superni", "rougeL", "noop")
+    assert noop.n_items > 0
