@@ -69,10 +69,10 @@ def score(
 def score_job(setup: Setup, progress: Progress, command: Sequence[str]) -> Results:
     """Run a prepared job, or return what it found if it is finished already."""
     rundir = setup.rundir
-    rundir.claim(setup.config)
+    going_on = rundir.claim(setup.config)
     if is_finished(rundir):
         return load_results(rundir.results)
-    if not rundir.manifest.exists():
+    if not going_on:
         rundir.write_manifest(setup.manifest(command))
     try:
         return run(setup, open_engine, progress)

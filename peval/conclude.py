@@ -14,7 +14,7 @@ from peval.baselines import BASELINES
 from peval.parquet import write_parquet
 from peval.report.markdown import write_report
 from peval.results import Answers, Results
-from peval.rundir import RunDir, adapter_of, record, task_of, write_json
+from peval.rundir import PLANNED, RunDir, adapter_of, record, task_of, write_json
 from peval.scorers.text import SCORER_VERSION, score_text
 from peval.scoring import score_system, tokenizer_of
 from peval.signature import signature
@@ -175,5 +175,5 @@ def _task_record(manifest: Mapping[str, Any], part: Scored) -> dict[str, Any]:
     return record(part.task) | {
         "n_samples": len(part.samples),
         "n_clusters": len({sample.cluster for sample in part.samples}),
-        "absent": manifest["absent"][part.task.name],
+        "absent": manifest[PLANNED][part.task.name],
     }

@@ -15,7 +15,7 @@ from typing import Any
 from peval import adapters as adapter_files
 from peval import catalog, datasets, engines
 from peval.bases import load_base, weight_shapes
-from peval.errors import AdapterError, RunError, UsageError
+from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
@@ -221,8 +221,8 @@ def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
 
 def _base_named_by(paths: Sequence[Path]) -> str:
     """Return the one base model that all adapters name in their configs."""
-    named = {path: adapter_files.base_of(path) for path in paths}
-    bases = sorted({base for base in named.values() if base})
+    named = filter(None, map(adapter_files.base_of, paths))
+    bases = sorted({str(Path(b).resolve()) if Path(b).is_dir() else b for b in named})
     if len(bases) != 1:
         what = f"different bases ({', '.join(bases)})" if bases else "no base"
         raise AdapterError(f"the adapters name {what} in adapter_config.json: give --base")
@@ -262,7 +262,10 @@ def _data_dir(job: Job) -> Path | None:
 def _data_sha256(task: Task, job: Job, clusters: Sequence[str]) -> str:
     """Return a hash of the files that a task reads, by name and content."""
     files = datasets.files_of(task, _data_dir(job), clusters or None)
-    return digest([[file.name, file_sha256(file)] for file in files])
+    try:
+        return digest([[file.name, file_sha256(file)] for file in files])
+    except OSError as error:
+        raise DataError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
 
 def _default_out(job: Job, base: Base, config: dict[str, Any]) -> Path:

@@ -16,6 +16,7 @@ from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
 from peval.prompts import encode_all
 from peval.results import Results
+from peval.rundir import PLANNED
 from peval.store import Store
 from peval.tokenizer import load_tokenizer
 from peval.types import Dataset, Engine, Request
@@ -42,7 +43,7 @@ def planned(setup: Setup, store: Store) -> list[Request]:
         return stored
     data, requests = plan_requests(setup)
     absent = {task: dataset.absent for task, dataset in data.items()}
-    setup.rundir.write_manifest(setup.rundir.read_manifest() | {"absent": absent})
+    setup.rundir.write_manifest(setup.rundir.read_manifest() | {PLANNED: absent})
     store.put_plan({task: dataset.samples for task, dataset in data.items()}, requests)
     return requests
 

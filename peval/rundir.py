@@ -14,6 +14,8 @@ from peval.errors import RunError
 from peval.types import Adapter, Decoding, Profile, Task
 
 MANIFEST_VERSION = 1
+PLANNED = "absent"
+"""The manifest's entry that the plan adds: what each task lists but the data lacks."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,13 @@ class RunDir:
         """What the engine printed."""
         return self.path / "engine.log"
 
-    def claim(self, config: dict[str, Any]) -> None:
+    def claim(self, config: dict[str, Any]) -> bool:
         """Make the directory, or check that it holds a run of this very configuration.
+
+        Returns
+        -------
+        bool
+            Whether a planned run of this configuration is there to go on with.
 
         Raises
         ------
@@ -61,14 +68,16 @@ class RunDir:
             If the directory holds another configuration's run, other files, or is a file.
         """
         if self.manifest.exists():
-            held = self.read_manifest()["config"]
-            if held != json.loads(json.dumps(config)):
+            manifest = self.read_manifest()
+            same = manifest["config"] == json.loads(json.dumps(config))
+            # A run that stopped before its plan was stored has nothing that could be lost.
+            if PLANNED in manifest and not same:
                 raise RunError(
                     f"{self.path} holds a run of another configuration (differs in "
-                    f"{_differences(held, config)}); choose another --out, and --reuse {self.path} "
-                    "to keep its completions"
+                    f"{_differences(manifest['config'], config)}); choose another --out, and "
+                    f"--reuse {self.path} to keep its completions"
                 )
-            return
+            return PLANNED in manifest
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             strangers = [f.name for f in self.path.iterdir() if f.name not in self._own_names()]
@@ -81,6 +90,7 @@ class RunDir:
                 f"{self.path} holds other files ({strangers[0]}) and no manifest.json; "
                 "choose an empty or new directory as --out"
             )
+        return False
 
     def read_manifest(self) -> dict[str, Any]:
         """Return the manifest; RunError if this is no run directory."""

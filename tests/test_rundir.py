@@ -6,7 +6,7 @@ import pytest
 
 from peval import catalog
 from peval.errors import RunError
-from peval.rundir import RunDir, adapter_of, record, task_of, write_text
+from peval.rundir import PLANNED, RunDir, adapter_of, record, task_of, write_text
 from peval.types import Adapter
 
 CONFIG = {"base": "x", "seed": 0, "tasks": {"t": (1, 2)}}
@@ -14,17 +14,23 @@ CONFIG = {"base": "x", "seed": 0, "tasks": {"t": (1, 2)}}
 
 def test_the_same_configuration_may_come_back(tmp_path: Path) -> None:
     rundir = RunDir(tmp_path / "a" / "run")
-    rundir.claim(CONFIG)
-    rundir.write_manifest({"config": CONFIG})
-    rundir.claim(CONFIG)
+    assert not rundir.claim(CONFIG)
+    rundir.write_manifest({"config": CONFIG, PLANNED: {}})
+    assert rundir.claim(CONFIG)
     assert rundir.read_manifest()["config"]["seed"] == 0
 
 
 def test_another_configuration_is_refused_with_what_differs(tmp_path: Path) -> None:
     rundir = RunDir(tmp_path)
-    rundir.write_manifest({"config": CONFIG})
+    rundir.write_manifest({"config": CONFIG, PLANNED: {}})
     with pytest.raises(RunError, match=r"differs in base, seed\).*--out.*--reuse"):
         rundir.claim(CONFIG | {"base": "y", "seed": 1})
+
+
+def test_a_run_that_stopped_before_its_plan_holds_nothing_to_lose(tmp_path: Path) -> None:
+    rundir = RunDir(tmp_path)
+    rundir.write_manifest({"config": CONFIG})
+    assert not rundir.claim(CONFIG | {"seed": 1})
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

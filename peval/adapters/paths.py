@@ -76,7 +76,7 @@ def _expand_one(pattern: str) -> list[Path]:
                 f"--adapters {pattern!r}: no {CONFIG_FILE} in the {len(matched)} paths it matches"
             )
         return found
-    path = hub.resolve(pattern, "--adapters", AdapterError)
+    path = hub.resolve(pattern, "--adapter", AdapterError)
     if not path.is_dir():
         raise AdapterError(f"{path}: an adapter is a directory, this is a file")
     found = _below(path, _DEPTH)
