@@ -86,7 +86,7 @@ class Setup:
     base: Base
     adapters: tuple[Adapter, ...]
     tasks: tuple[Task, ...]
-    clusters: tuple[str, ...]
+    clusters: Mapping[str, list[str]]
     serving: Serving
     engine: str
     config: dict[str, Any]
@@ -105,7 +105,7 @@ class Setup:
 
     def read(self, task: Task) -> Dataset:
         """Read one task's samples."""
-        return datasets.read(task, _data_dir(self.job), self.clusters or None)
+        return datasets.read(task, _data_dir(self.job), self.clusters.get(task.name))
 
     def manifest(self, command: Sequence[str]) -> dict[str, Any]:
         """Return everything needed to repeat the run."""
@@ -132,7 +132,12 @@ def prepare(job: Job) -> Setup:
     """
     _check(job)
     selection = catalog.select(job.suites, job.tasks, job.profile)
-    tasks = tuple(_adjusted(task, job) for task in selection.tasks)
+    clusters = _narrowed(job, selection)
+    tasks = tuple(
+        _adjusted(task, job)
+        for task in selection.tasks
+        if not selection.clusters or task.reader == "jsonl" or task.name in clusters
+    )
     base, adapters = _models(job)
     engine, serving = _serving(job, base, tasks)
     config = {
@@ -140,8 +145,8 @@ def prepare(job: Job) -> Setup:
         "adapters": {a.name: [a.sha256, a.route] for a in adapters},
         "with_base": job.with_base,
         "tasks": {task.name: record(task) for task in tasks},
-        "clusters": list(selection.clusters),
-        "data": {task.name: _data_sha256(task, job, selection.clusters) for task in tasks},
+        "clusters": clusters,
+        "data": {task.name: _data_sha256(task, job, clusters.get(task.name)) for task in tasks},
         "engine": serving.engine,
         "dtype": serving.dtype,
         "max_model_len": serving.max_model_len,
@@ -149,7 +154,7 @@ def prepare(job: Job) -> Setup:
         "seed": job.seed,
     }
     rundir = RunDir(Path(job.out) if job.out else _default_out(job, base, config))
-    return Setup(job, rundir, base, adapters, tasks, selection.clusters, serving, engine, config)
+    return Setup(job, rundir, base, adapters, tasks, clusters, serving, engine, config)
 
 
 def reusable_stores(job: Job) -> list[Path]:
@@ -259,9 +264,16 @@ def _data_dir(job: Job) -> Path | None:
     return Path(job.data_dir) if job.data_dir else None
 
 
-def _data_sha256(task: Task, job: Job, clusters: Sequence[str]) -> str:
+def _narrowed(job: Job, selection: catalog.Selection) -> dict[str, list[str]]:
+    """Return the clusters that each task is narrowed to; nothing where all are wanted."""
+    if not selection.clusters:
+        return {}
+    return datasets.narrow(selection.tasks, _data_dir(job), selection.clusters)
+
+
+def _data_sha256(task: Task, job: Job, clusters: Sequence[str] | None) -> str:
     """Return a hash of the files that a task reads, by name and content."""
-    files = datasets.files_of(task, _data_dir(job), clusters or None)
+    files = datasets.files_of(task, _data_dir(job), clusters)
     try:
         return digest([[file.name, file_sha256(file)] for file in files])
     except OSError as error:

@@ -14,7 +14,7 @@ from scripted import TOY, ScriptedEngine
 
 import peval
 from peval import api, outline
-from peval.errors import EngineError, RunError, UsageError
+from peval.errors import EngineError, RunError, TaskError, UsageError
 from peval.prepare import Job, prepare
 from peval.progress import Silent
 from peval.results import Results
@@ -193,6 +193,17 @@ def test_changed_data_is_another_run(
     file.write_text(file.read_text().replace("Definition", "Definition", 1) + "\n")
     with pytest.raises(RunError, match="differs in data"):
         peval.score(**options | {"data_dir": str(data)})
+
+
+def test_a_suite_can_be_narrowed_to_some_of_its_tasks(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    wanted = {"suite": "superni-all", "tasks": ["task001_*", "task002_last_word_extraction"]}
+    results = peval.score(**options | wanted)
+    assert [task["name"] for task in results.tasks] == ["superni-in-task", "superni-train"]
+    assert {task["n_clusters"] for task in results.tasks} == {2}
+    with pytest.raises(TaskError, match="no Super-NaturalInstructions task matches 'task00x'"):
+        peval.score(**options | {"tasks": ["task101*", "task00x"], "out": "unused"})
 
 
 def test_an_unknown_option_is_named() -> None:

@@ -45,6 +45,31 @@ def files_of(
     return superni.files_of(task, place, clusters)
 
 
+def narrow(
+    tasks: Sequence[Task], data_dir: Path | None, patterns: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return, by task, its Super-NaturalInstructions tasks that match any of the patterns.
+
+    A task without a match is left out; ``jsonl`` tasks have no such names and keep everything.
+
+    Raises
+    ------
+    TaskError
+        A pattern matches nothing in any task; the message holds the nearest names.
+    """
+    names = {task.name: _cluster_names(task, data_dir) for task in tasks if task.reader != "jsonl"}
+    splits.matching(list(dict.fromkeys(name for many in names.values() for name in many)), patterns)
+    kept = {task: splits.matching_any(many, patterns) for task, many in names.items()}
+    return {task: many for task, many in kept.items() if many}
+
+
+def _cluster_names(task: Task, data_dir: Path | None) -> list[str]:
+    place = _place(data_dir)
+    if _is_flattened(task, place):
+        return hub.cluster_names(task, place)
+    return superni.cluster_names(task, place)
+
+
 def _is_flattened(task: Task, place: Path) -> bool:
     """Say whether a place holds the hub's form; task files win where a folder has both."""
     kind = splits.task_list(task.split)

@@ -68,6 +68,11 @@ def files_of(task: Task, place: Path) -> tuple[Path, ...]:
     return _table(task, place)[1] if is_hub(place) else _local(task, place)
 
 
+def cluster_names(task: Task, place: Path) -> list[str]:
+    """Return the names of the tasks in the split."""
+    return list(_table(task, place)[0].unique("task_name"))
+
+
 def _local(task: Task, root: Path) -> tuple[Path, ...]:
     return tuple(local_files(root, splits.task_list(task.split)))
 

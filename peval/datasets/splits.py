@@ -73,6 +73,11 @@ def matching(names: Sequence[str], patterns: Sequence[str] | None) -> list[str]:
                 f"no Super-NaturalInstructions task matches '{pattern}' among {len(names)}; "
                 f"nearest: {', '.join(near)}"
             )
+    return matching_any(names, patterns)
+
+
+def matching_any(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """Return the names that equal or match any pattern, in their own order."""
     return [name for name in names if any(_matches(name, pattern) for pattern in patterns)]
 
 

@@ -62,6 +62,11 @@ def files_of(task: Task, root: Path, clusters: Sequence[str] | None = None) -> t
     return tuple(_wanted(task, root, clusters)[1].values())
 
 
+def cluster_names(task: Task, root: Path) -> list[str]:
+    """Return the names of the tasks in the split, whether or not their files are there."""
+    return _wanted(task, root, None)[0]
+
+
 def _wanted(
     task: Task, root: Path, clusters: Sequence[str] | None
 ) -> tuple[list[str], dict[str, Path]]:
