@@ -25,7 +25,7 @@ $(STAMP): requirements/cpu.lock pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/peval score --adapter tests/toy/adapters --suite superni-all \
-	  --data-dir tests/toy/data --out peval-runs/demo
+	  --data-dir tests/toy/data --limit 20 --out peval-runs/demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -q

@@ -226,12 +226,12 @@ def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
 
 def _base_named_by(paths: Sequence[Path]) -> str:
     """Return the one base model that all adapters name in their configs."""
-    named = filter(None, map(adapter_files.base_of, paths))
-    bases = sorted({str(Path(b).resolve()) if Path(b).is_dir() else b for b in named})
-    if len(bases) != 1:
-        what = f"different bases ({', '.join(bases)})" if bases else "no base"
+    named = [base for base in map(adapter_files.base_of, paths) if base]
+    distinct = {str(Path(b).resolve()) if Path(b).is_dir() else b: b for b in named}
+    if len(distinct) != 1:
+        what = f"different bases ({', '.join(sorted(distinct))})" if distinct else "no base"
         raise AdapterError(f"the adapters name {what} in adapter_config.json: give --base")
-    return bases[0]
+    return named[0]
 
 
 def _serving(job: Job, base: Base, tasks: Sequence[Task]) -> tuple[str, Serving]:

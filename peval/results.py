@@ -201,7 +201,8 @@ def comparisons(
         for group, mask in groups(samples):
             there = mask & ~np.isnan(difference)
             d, c = difference[there], list(clusters[there])
-            interval = stats.difference_interval(d, c) if len(d) else None
+            n_identical = int((there & same).sum())
+            interval = _difference(d, c, n_identical) if len(d) else None
             tested = interval is not None and not (group or "").startswith("task:")
             test = stats.sign_flip_test(d, c, seed) if tested else None
             yield Comparison(
@@ -217,8 +218,18 @@ def comparisons(
                 test=test.name if test else "none",
                 n_items=len(d),
                 n_clusters=interval.n_clusters if interval else 0,
-                n_identical=int((there & same).sum()),
+                n_identical=n_identical,
             )
+
+
+def _difference(
+    differences: NDArray[np.float64], clusters: list[str], n_identical: int
+) -> stats.Interval:
+    """Return the interval of a difference; none is needed where every answer is the base's."""
+    interval = stats.difference_interval(differences, clusters)
+    if n_identical == len(differences):
+        return dataclasses.replace(interval, low=0.0, high=0.0)
+    return interval
 
 
 def groups(samples: Sequence[Sample]) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:

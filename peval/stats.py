@@ -56,7 +56,8 @@ def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> 
     -----
     The mean of items is a ratio of cluster totals; its standard error is the jackknife's over
     clusters, with Student's t at G - 1 degrees of freedom. With items as the sample this is the
-    ordinary t interval. Where items that score 0 or 1 are the sample, or where
+    ordinary t interval, and no interval is narrower than that, as clusters can agree by chance.
+    Where items that score 0 or 1 are the sample, or where
     all scores are alike, it is Wilson's interval (with as many trials as there are clusters),
     which never has width 0.
     """
@@ -70,9 +71,16 @@ def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> 
 
 
 def difference_interval(differences: Sequence[float] | Floats, clusters: Sequence[str]) -> Interval:
-    """Return the mean of paired differences in [-1, 1] with its interval; as `mean_interval`."""
+    """Return the mean of paired differences in [-1, 1] with its interval; as `mean_interval`.
+
+    Where no item differs, the share of items that could differ unseen (Wilson's upper bound)
+    bounds the mean on both sides.
+    """
     d = np.asarray(differences, dtype=float)
     interval = _t_interval(d, _units(clusters))
+    if not d.any() and interval.n_clusters > 1:
+        most = _wilson(interval).high
+        return Interval(0.0, -most, most, interval.n_items, interval.n_clusters)
     low, high = max(-1.0, interval.low), min(1.0, interval.high)
     return Interval(interval.value, low, high, interval.n_items, interval.n_clusters)
 
@@ -132,7 +140,11 @@ def _t_interval(x: Floats, units: Ints) -> Interval:
     totals, sizes = np.bincount(units, weights=x), np.bincount(units)
     without = (totals.sum() - totals) / (n - sizes)
     variance = (n_units - 1) / n_units * float(((without - mean) ** 2).sum())
-    half = float(stdtrit(n_units - 1, 0.5 + CONFIDENCE / 2)) * variance**0.5
+    quantile = 0.5 + CONFIDENCE / 2
+    half = float(stdtrit(n_units - 1, quantile)) * variance**0.5
+    if n_units < n:
+        alone = float(stdtrit(n - 1, quantile)) * float(x.std(ddof=1)) / n**0.5
+        half = max(half, alone)
     return Interval(mean, mean - half, mean + half, n, n_units)
 
 

@@ -3,14 +3,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 from peval.types import Completion, Request
 
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "toy"
+TOKENIZER = Tokenizer.from_file(str(TOY / "base" / "tokenizer.json"))
 
 
 class ScriptedEngine:
-    """For unit tests of what lies around an engine: answers with the prompt's own token ids."""
+    """For unit tests of what lies around an engine: answers with the prompt's own words."""
 
     def __init__(self, fail_keys: frozenset[str] = frozenset(), stop_after: int | None = None):
         self.fail_keys = fail_keys
@@ -33,9 +36,10 @@ class ScriptedEngine:
                 yield self.answer(request)
 
     def answer(self, request: Request) -> Completion:
-        words = ("alpha", "beta", "gamma", request.adapter or "base")
-        chosen = words[sum(request.prompt_token_ids) % len(words)]
-        return Completion(request.key, chosen, (1, 2), "stop")
+        # Words of the question's end: right now and then; the noop adapter says what the base does.
+        n_tokens = {"generalist": 7}.get(request.adapter or "", 12)
+        ids = request.prompt_token_ids[-4 - n_tokens : -4]
+        return Completion(request.key, TOKENIZER.decode(list(ids)).strip(), ids, "stop")
 
     def close(self) -> None:
         self.closed = True

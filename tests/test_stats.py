@@ -65,6 +65,13 @@ def test_scores_that_are_all_alike_do_not_give_certainty() -> None:
         method="wilson").high)  # fmt: skip
 
 
+def test_clusters_that_agree_by_chance_do_not_give_certainty() -> None:
+    values = [0.0, 1.0, 1.0, 0.0] * 5
+    interval = mean_interval(values, ["a", "a", "b", "b"] * 5)
+    expected = scipy_stats.t.interval(0.95, 19, 0.5, scipy_stats.sem(values))
+    assert (interval.low, interval.high) == pytest.approx(expected)
+
+
 def test_a_single_item_says_nothing() -> None:
     assert (mean_interval([0.5], ["a"]).low, difference_interval([0.5], ["a"]).low) == (0, -1)
 
@@ -86,9 +93,10 @@ def test_random_sign_flips_agree_with_exact_ones(monkeypatch: pytest.MonkeyPatch
     assert sign_flip_test(d, names, seed=0).p_value == pytest.approx(exact, abs=0.02)
 
 
-def test_no_difference_is_exactly_no_difference() -> None:
-    interval = difference_interval([0.0] * 30, ["a", "b", "c"] * 10)
-    assert (interval.value, interval.low, interval.high) == (0, 0, 0)
+def test_no_difference_seen_is_not_proof_of_none() -> None:
+    interval = difference_interval([0.0] * 30, [str(i) for i in range(30)])
+    most = scipy_stats.binomtest(0, 30).proportion_ci(method="wilson").high
+    assert (interval.value, interval.low, interval.high) == pytest.approx((0, -most, most))
     assert sign_flip_test([0.0] * 30, ["a", "b", "c"] * 10, seed=0).p_value == 1
 
 

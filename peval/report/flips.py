@@ -75,7 +75,7 @@ def _differing(results: Results, store: Store) -> Iterator[Flip]:
         }
         base = scored.pop(None)
         for name, theirs in scored.items():
-            for sample_id in theirs.keys() & base.keys():
+            for sample_id in filter(base.__contains__, theirs):
                 (text, value), (base_text, base_value) = theirs[sample_id], base[sample_id]
                 if value != base_value:
                     yield Flip(

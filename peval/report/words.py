@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peval.report.format import BETTER, WORSE, counted, is_same, mark, p_value, points
+from peval.report.format import BETTER, WORSE, is_same, mark, p_value, points
 from peval.report.tables import headline
 from peval.results import Results
 from peval.types import Comparison
@@ -11,26 +11,24 @@ FEW_CLUSTERS = 30
 
 
 def findings(results: Results) -> list[str]:
-    """Return one sentence per adapter and task on its difference to the base."""
+    """Return what each adapter's differences to the base are, one line per task."""
     lines = []
     for adapter in results.adapters:
+        name = adapter["name"]
         compared = [
             c
             for task in results.tasks
             for c in results.comparisons
-            if (c.task, c.metric, c.adapter, c.group)
-            == (task["name"], headline(task), adapter["name"], None)
+            if (c.task, c.metric, c.adapter, c.group) == (task["name"], headline(task), name, None)
         ]
         if compared and all(map(is_same, compared)):
             n_items = sum(c.n_items for c in compared)
             why = "its update is exactly zero" if adapter["changes_nothing"] else "check it"
             lines.append(
-                f"- `{adapter['name']}` gave exactly the base's answer to all {n_items:,} prompts"
-                f" ({why})."
+                f"- `{name}` gave exactly the base's answer to all {n_items:,} prompts ({why})."
             )
-        else:
-            parts = "; ".join(map(_finding, compared))
-            lines += [f"- `{adapter['name']}`: {parts}."] if parts else []
+        elif compared:
+            lines += [f"- `{name}`", *(f"  - {_finding(c)}" for c in compared)]
     return lines
 
 
@@ -63,12 +61,13 @@ def limits(results: Results) -> list[str]:
 def _finding(c: Comparison) -> str:
     """Return one difference in words."""
     if is_same(c):
-        return f"answers {c.task} exactly as the base"
-    low, high = points(c.low), points(c.high)
-    size = f"{points(c.delta)} points on {c.task} ({low} to {high}, p {_equals(c.p_value)})"
-    verdict = {BETTER: "better by", WORSE: "worse by"}.get(mark(c), "not told apart from the base,")
-    same = f", {counted(c.n_identical, 'identical answer')}" if c.n_identical else ""
-    return f"{verdict} {size}{same}"
+        return f"{c.task}: every answer is the base's"
+    verdicts = {BETTER: "better than the base by {}", WORSE: "worse than the base by {}"}
+    verdict = verdicts.get(mark(c), "not told apart from the base, {}")
+    delta = points(c.delta).lstrip("+−") if mark(c) in verdicts else points(c.delta)
+    size = f"{delta} points ({points(c.low)} to {points(c.high)}, p {_equals(c.p_value)})"
+    same = f"; {c.n_identical:,} of {c.n_items:,} answers are the base's"
+    return f"{c.task}: {verdict.format(size)}{same if c.n_identical > 0.9 * c.n_items else ''}"
 
 
 def _equals(p: float | None) -> str:

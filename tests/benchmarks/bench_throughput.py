@@ -3,7 +3,7 @@
 Both have the same engine arguments and environment, are up and warm, forget their prefix cache
 before each round, and see the base and all adapters mixed in peval's order. Raw is timed from the
 call to its return; peval from the first look at its store until every answer is on disk. Each
-lives in a process of its own and is idle while the other works.
+lives in a process of its own and is idle while the other works; they take turns at going first.
 
 Usage: python tests/benchmarks/bench_throughput.py [--base PATH --adapter PATH ...] [--limit N]
 """
@@ -22,8 +22,7 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from peval.engines import SupervisedEngine
 from peval.prepare import Job, Setup, prepare
@@ -33,6 +32,7 @@ from peval.rundir import RunDir
 from peval.store import Store
 from peval.types import EngineSpec, Request
 
+ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "tests" / "toy"
 ON_CPU = shutil.which("nvidia-smi") is None
 # Two engines share the device, and their caches should be alike.
@@ -163,8 +163,14 @@ def measure(setup: Setup, n_rounds: int, scratch: Path):
         list(engine.complete(warm_up(requests)))
         rounds = []
         for number in range(n_rounds):
-            ours.send(True)
-            rounds.append((ours.recv(), answer_with_peval(setup, engine, scratch / f"{number}")))
+            turns = {
+                "raw": lambda: ours.send(True) or ours.recv(),
+                "peval": lambda out=scratch / str(number): answer_with_peval(setup, engine, out),
+            }
+            order = sorted(turns, reverse=number % 2 == 0)
+            found = {name: turns[name]() for name in order}
+            rounds.append((found["raw"], found["peval"]))
+            print(f"round {number + 1}: " + ", ".join(f"{n} {found[n][0]:.2f} s" for n in order))
     finally:
         engine.close()
         ours.close()
@@ -201,7 +207,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", help="default: the one that the adapters name")
     parser.add_argument("--adapter", nargs="+", default=[str(TOY / "adapters")])
-    parser.add_argument("--limit", type=int, default=10, help="instances of each of 12 tasks")
+    parser.add_argument("--limit", type=int, default=8, help="instances of each of 12 tasks")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
