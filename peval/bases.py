@@ -66,6 +66,11 @@ def load_base(name_or_path: str) -> Base:
     )
 
 
+def file_hashes(base: Base) -> dict[str, str]:
+    """Return the sha256 of each file that the base's own sha256 covers, by relative name."""
+    return _hashes(base.path, _weight_files(base.path))
+
+
 def weight_shapes(base: Base) -> dict[str, tuple[int, ...]]:
     """Return the shape of every weight, by its name in the checkpoint, from safetensors headers."""
     files = [f for f in _weight_files(base.path) if f.suffix == ".safetensors"]
@@ -125,13 +130,19 @@ def _matching(path: Path, patterns: tuple[str, ...]) -> list[Path]:
 
 def _sha256(path: Path, weights: list[Path]) -> str:
     digest = hashlib.sha256()
+    for name, content in _hashes(path, weights).items():
+        digest.update(f"{content}  {name}\n".encode())
+    return digest.hexdigest()
+
+
+def _hashes(path: Path, weights: list[Path]) -> dict[str, str]:
+    found = {}
     for file in sorted({*weights, *_matching(path, _HASHED)}):
         try:
-            content = file_sha256(file)
+            found[file.relative_to(path).as_posix()] = file_sha256(file)
         except OSError as fault:
             raise BaseModelError(f"{file}: cannot be read ({fault.strerror})") from None
-        digest.update(f"{content}  {file.relative_to(path).as_posix()}\n".encode())
-    return digest.hexdigest()
+    return found
 
 
 def _field(config: dict[str, Any], name: str) -> Any:

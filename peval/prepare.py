@@ -14,7 +14,7 @@ from typing import Any
 
 from peval import adapters as adapter_files
 from peval import catalog, datasets, engines
-from peval.bases import load_base, weight_shapes
+from peval.bases import file_hashes, load_base, weight_shapes
 from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
@@ -114,6 +114,7 @@ class Setup:
             "command": list(command),
             "config": self.config,
             "base": record(self.base),
+            "base_files": file_hashes(self.base),
             "adapters": [record(adapter) for adapter in self.adapters],
             "tasks": [record(task) for task in self.tasks],
             "job": record(self.job),

@@ -11,8 +11,8 @@ from typing import IO, TYPE_CHECKING, Protocol
 from peval.types import Completion, Request
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
 
 LINE_EVERY_S = 10.0
 ENOUGH_FOR_A_RATE_S = 3.0
@@ -91,8 +91,9 @@ class Tally:
         seconds = time.monotonic() - self._first_s
         if seconds < ENOUGH_FOR_A_RATE_S or not self.n_new:
             return "first answers"
-        left_s = (self.total.total() - self.done.total()) / self.n_new * seconds
-        return f"{self.n_tokens / seconds:,.0f} tokens/s, {clock(left_s)} left"
+        n_left = self.total.total() - self.done.total()
+        left = f", {clock(n_left / self.n_new * seconds)} left" if n_left else ""
+        return f"{self.n_tokens / seconds:,.0f} tokens/s{left}"
 
 
 class Lines:
@@ -164,7 +165,8 @@ class Screen:
             self._live.stop()
             self._open = False
 
-    def _draw(self) -> Table:
+    def _draw(self) -> Group:
+        from rich.console import Group
         from rich.table import Table
 
         tally = self._tally
@@ -177,9 +179,7 @@ class Screen:
             cells = [_cell(tally, (adapter, task)) for task in tasks]
             table.add_row(adapter, *cells)
         done, total = tally.done.total(), tally.total.total()
-        table.caption = f"{done:,} of {total:,} answered, {tally.rates()}"
-        table.caption_justify = "left"
-        return table
+        return Group(table, f"[dim]{done:,} of {total:,} answered, {tally.rates()}[/dim]")
 
 
 def for_stream(stream: IO[str]) -> Progress:

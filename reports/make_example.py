@@ -1,6 +1,6 @@
 """Copy a run's report with its figures to where the repository shows it as an example.
 
-    python reports/make_example.py RUN TARGET
+python reports/make_example.py RUN TARGET
 """
 
 from __future__ import annotations

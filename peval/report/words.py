@@ -23,7 +23,8 @@ def findings(results: Results) -> list[str]:
         ]
         if compared and all(map(is_same, compared)):
             n_items = sum(c.n_items for c in compared)
-            why = "its update is exactly zero" if adapter["changes_nothing"] else "check it"
+            zero = "its update is exactly zero"
+            why = zero if adapter["changes_nothing"] else "yet its update is not zero: check it"
             lines.append(
                 f"- `{name}` gave exactly the base's answer to all {n_items:,} prompts ({why})."
             )
