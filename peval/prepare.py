@@ -19,6 +19,7 @@ from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
+from peval.scoring import tokenizer_of
 from peval.types import Adapter, Base, Dataset, EngineSpec, Task
 
 CONTEXT_STEP = 2048
@@ -139,6 +140,8 @@ def prepare(job: Job) -> Setup:
         for task in selection.tasks
         if not selection.clusters or task.reader == "jsonl" or task.name in clusters
     )
+    for task in tasks:
+        tokenizer_of(task)  # what scoring needs must be there before anything is generated
     base, adapters = _models(job)
     engine, serving = _serving(job, base, tasks)
     config = {

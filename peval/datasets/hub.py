@@ -59,6 +59,11 @@ def read(task: Task, place: Path, clusters: Sequence[str] | None = None) -> Data
             f"'{task.profile.name}' needs {task.profile.n_positive_examples}; set --data-dir to a "
             "natural-instructions checkout, or choose a definition-only profile"
         )
+    if task.split in splits.NEEDS_ITS_LIST:
+        raise DataError(
+            f"{place}: the hub's flattened form does not say which tasks are in the split "
+            f"'{task.split}'; set --data-dir to a natural-instructions checkout"
+        )
     table, files = _table(task, place)
     return Dataset(samples=_samples(table, task, place, clusters), files=files)
 

@@ -11,8 +11,11 @@ from dataclasses import replace
 from peval.errors import TaskError
 from peval.types import Sample
 
-TASK_LISTS = {"test": "test", "in-task": "train", "train": "train"}
+TASK_LISTS = {"test": "test", "xlingual-test": "test", "in-task": "train", "train": "train"}
 """Split of an evaluation -> which official task list it draws from."""
+
+NEEDS_ITS_LIST = {"xlingual-test"}
+"""Splits that a folder of task files without a list cannot stand for."""
 
 SIDE = 100
 """Instances on each side of the seeded split of a training task."""

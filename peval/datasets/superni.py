@@ -75,7 +75,10 @@ def _wanted(
     found = task_files(root, kind)
     if not found:
         raise DataError(f"{root}: no task files for the split '{task.split}'; {_HELP}")
-    names = splits.matching(listed(root, kind) or list(found), clusters)
+    names = listed(root, task.split)
+    if not names and task.split in splits.NEEDS_ITS_LIST:
+        raise DataError(f"{root}: no splits/xlingual/test_tasks.txt, which says what belongs here")
+    names = splits.matching(names or list(found), clusters)
     return names, {name: found[name] for name in names if name in found}
 
 
@@ -95,9 +98,10 @@ def task_files(root: Path, kind: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def listed(root: Path, kind: str) -> list[str]:
-    """Return the names in the official split list, or none where there is no list."""
-    path = root / "splits" / "default" / f"{kind}_tasks.txt"
+def listed(root: Path, split: str) -> list[str]:
+    """Return the names in the official list of a split, or none where there is no list."""
+    track = "xlingual" if split.startswith("xlingual-") else "default"
+    path = root / "splits" / track / f"{splits.task_list(split)}_tasks.txt"
     if not path.is_file():
         return []
     lines = files.decode(files.read_bytes(path), str(path)).splitlines()

@@ -38,7 +38,7 @@ def test_test_takes_the_first():
 
 
 def test_unknown_split():
-    with pytest.raises(TaskError, match="'dev'; known: test, in-task, train"):
+    with pytest.raises(TaskError, match="'dev'; known: test, xlingual-test, in-task, train"):
         splits.select(5, "dev", None)
 
 

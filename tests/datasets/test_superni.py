@@ -216,3 +216,15 @@ def test_real_training_tasks():
     # Two tasks have fewer than 200 instances (116 and 118), so 16 and 18 remain.
     assert len(in_task.samples) == 41 * 100 + 16 + 18
     assert not {s.id for s in train.samples} & {s.id for s in in_task.samples}
+
+
+def test_xlingual_tasks_come_from_their_own_list(tmp_path):
+    checkout(tmp_path)
+    with pytest.raises(DataError, match=r"no splits/xlingual/test_tasks\.txt"):
+        datasets.read(task("xlingual-test"), tmp_path)
+    lists = tmp_path / "splits" / "xlingual"
+    lists.mkdir()
+    (lists / "test_tasks.txt").write_text("task002_b\n")
+    found = datasets.read(task("xlingual-test"), tmp_path)
+    assert {sample.cluster for sample in found.samples} == {"task002_b"}
+    assert len(found.samples) == 100
