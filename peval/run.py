@@ -31,16 +31,18 @@ def run(setup: Setup, open_engine: OpenEngine, progress: Progress) -> Results:
 
     Stopped at any moment and called again, it goes on where it stopped.
     """
-    with Store(setup.rundir.store) as store:
-        requests = planned(setup, store)
-        answer(setup, store, requests, open_engine, progress)
+    with Store(setup.rundir.store) as store, closing(open_engine(setup, progress)) as engine:
+        requests = planned(setup, store, engine)
+        answer(setup, store, requests, engine, progress)
     return conclude.conclude(setup.rundir)
 
 
-def planned(setup: Setup, store: Store) -> list[Request]:
-    """Return the run's requests: from the store, or planned now and stored."""
+def planned(setup: Setup, store: Store, engine: Engine) -> list[Request]:
+    """Return the run's requests: from the store, or planned now, while the engine starts."""
     if stored := store.requests():
         return stored
+    if not setup.job.reuse:  # else there may be nothing left to answer
+        engine.launch()
     data, requests = plan_requests(setup)
     absent = {task: dataset.absent for task, dataset in data.items()}
     setup.rundir.write_manifest(setup.rundir.read_manifest() | {PLANNED: absent})
@@ -64,7 +66,7 @@ def answer(
     setup: Setup,
     store: Store,
     requests: Sequence[Request],
-    open_engine: OpenEngine,
+    engine: Engine,
     progress: Progress,
 ) -> None:
     """Bring every request's completion into the store; what is there is not asked again."""
@@ -77,12 +79,11 @@ def answer(
     if not todo:
         return
     opened_s = first_s = time.monotonic()
-    with closing(open_engine(setup, progress)) as engine:
-        for n_answered, completion in enumerate(engine.complete(todo), start=1):
-            if n_answered == 1:
-                first_s = time.monotonic()
-            progress.finished(store.add(completion), [completion])
-        progress.finished(store.flush(), [])
+    for n_answered, completion in enumerate(engine.complete(todo), start=1):
+        if n_answered == 1:
+            first_s = time.monotonic()
+        progress.finished(store.add(completion), [completion])
+    progress.finished(store.flush(), [])
     if n_answered >= ENOUGH_TO_TIME:
         rate = n_answered / (time.monotonic() - first_s)
         record_rate(setup.base.sha256, setup.serving.engine, rate, first_s - opened_s)

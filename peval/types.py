@@ -237,6 +237,10 @@ class EngineSpec:
 class Engine(Protocol):
     """Answers requests in any order, as they finish."""
 
+    def launch(self) -> None:
+        """Begin to start, without waiting; `complete` starts what is not up yet."""
+        ...
+
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion per distinct request key."""
         ...

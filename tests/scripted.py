@@ -19,7 +19,10 @@ class ScriptedEngine:
         self.fail_keys = fail_keys
         self.stop_after = stop_after
         self.asked: list[Request] = []
-        self.closed = False
+        self.closed = self.launched = False
+
+    def launch(self) -> None:
+        self.launched = True
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         seen: set[str] = set()

@@ -48,6 +48,7 @@ def test_a_run_leaves_every_stage_on_disk(
     results = peval.score(**options)
     out = Path(options["out"])
     assert results.complete
+    assert engine.launched
     assert engine.closed
     names = {path.name for path in out.iterdir()}
     assert names >= {"manifest.json", "store.sqlite", "results.json", "report.md", "figures",
@@ -119,7 +120,10 @@ def test_a_changed_scorer_rescores_without_an_engine(
     peval.score(**options)
     for module in ("api", "conclude", "scoring", "signature"):
         monkeypatch.setattr(f"peval.{module}.SCORER_VERSION", "test")
+    engines.append(idle := ScriptedEngine())
     assert peval.score(**options).run["scorer"] == "test"
+    assert not idle.launched
+    assert not idle.asked
 
 
 def test_replay_answers_from_a_recorded_run_and_nothing_else(
@@ -147,7 +151,9 @@ def test_completions_are_reused_across_runs(
     results = peval.score(**wider)
     assert len(engine.asked) == results.run["n_requests"] - 4 * 3 * results.tasks[0]["n_clusters"]
     with pytest.raises(RunError, match="no peval run there"):
+        engines.append(ScriptedEngine())
         peval.score(**wider | {"reuse": [str(tmp_path / "nothing*")], "out": str(tmp_path / "x")})
+    assert not engine.launched  # there might have been nothing left to ask
 
 
 def test_a_renamed_adapter_with_the_same_content_is_not_asked_again(
@@ -230,12 +236,12 @@ def test_two_runs_in_one_directory_share_their_answers(
     engines: list[ScriptedEngine], options: dict[str, Any]
 ) -> None:
     setup = prepare(_job(options))
-    engines.append(ScriptedEngine())
     first = api.score_job(setup, Silent(), ["one"])
     Path(options["out"], "results.json").unlink()
+    engines.append(idle := ScriptedEngine())
     second = api.score_job(setup, Silent(), ["two"])
     assert first.estimates == second.estimates
-    assert len(engines) == 1
+    assert not idle.asked
 
 
 def _job(options: dict[str, Any]) -> Job:

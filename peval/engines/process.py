@@ -75,10 +75,11 @@ class WorkerProcess:
         return self._popen.pid
 
     def send(self, message: Message) -> None:
-        """Queue a message; it travels while ``receive`` waits."""
+        """Send a message; what does not fit the pipe travels while ``receive`` waits."""
         if not self._unsent:
             self._selector.register(self._requests, selectors.EVENT_WRITE)
         self._unsent += encode(message)
+        self._write()
 
     def receive(self, timeout_s: float) -> list[Message] | None:
         """Wait for messages; an empty list is a timeout, None the worker's end."""
@@ -96,6 +97,8 @@ class WorkerProcess:
     def _write(self) -> None:
         try:
             del self._unsent[: os.write(self._requests, self._unsent)]
+        except BlockingIOError:
+            return
         except BrokenPipeError:  # the worker is gone: its events end too, and say so
             self._unsent.clear()
         if not self._unsent:

@@ -14,6 +14,9 @@ class ReplayEngine:
     def __init__(self, completions: Mapping[str, Completion]) -> None:
         self._completions = completions
 
+    def launch(self) -> None:
+        """Do nothing: there is nothing to start."""
+
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield the recorded completion of each distinct request key.
 

@@ -68,6 +68,7 @@ class SupervisedEngine:
         self._stall_timeout_s = stall_timeout_s
         self._start_timeout_s = start_timeout_s
         self._worker: WorkerProcess | None = None
+        self._is_up = False
         self._log_start = 0
         self._busy = False
         self._death: str | None = None
@@ -79,8 +80,16 @@ class SupervisedEngine:
         """Process id, and process group id, of the live worker."""
         return self._worker.pid if self._worker else None
 
+    def launch(self) -> None:
+        """Begin to start the worker, and do not wait for it; nothing if one is live."""
+        if self._worker is None:
+            self._log_path.parent.mkdir(parents=True, exist_ok=True)
+            self._log_start = self._log_path.stat().st_size if self._log_path.exists() else 0
+            self._worker = WorkerProcess(self._command, self._log_path)
+            self._worker.send(spec_message(self._spec))
+
     def start(self) -> None:
-        """Start the worker and wait until it has loaded everything; nothing if one is live.
+        """Start the worker and wait until it has loaded everything; nothing if one is up.
 
         Raises
         ------
@@ -88,7 +97,7 @@ class SupervisedEngine:
             The worker failed to start three times, or once for a reason that will not change.
         """
         for attempt in itertools.count(1):
-            if self._worker is not None:
+            if self._is_up:
                 break
             try:
                 self._start_once()
@@ -126,8 +135,10 @@ class SupervisedEngine:
 
     def close(self) -> None:
         """Stop the worker and everything it started; safe to call twice."""
-        if self._worker is not None:
-            worker, self._worker = self._worker, None
+        if not self._is_up:
+            self._kill()
+        elif self._worker is not None:
+            worker, self._worker, self._is_up = self._worker, None, False
             worker.stop(_GRACE_S)
 
     def _serve(self, flight: Flight) -> Iterator[Completion]:
@@ -178,19 +189,16 @@ class SupervisedEngine:
         return last_cause(self._log_path, self._log_start) or f"worker {ending}"
 
     def _start_once(self) -> None:
-        self._log_path.parent.mkdir(parents=True, exist_ok=True)
-        self._log_start = self._log_path.stat().st_size if self._log_path.exists() else 0
-        self._worker = WorkerProcess(self._command, self._log_path)
-        started = False
+        self.launch()
         try:
-            self._worker.send(spec_message(self._spec))
             (self.ready,) = self._receive(self._start_timeout_s)
-            started = True
+            self._is_up = True
         finally:
-            if not started:
+            if not self._is_up:
                 self._kill()
 
     def _kill(self) -> None:
+        self._is_up = False
         if self._worker is not None:
             self._worker.kill()
             self._worker = None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from pathlib import Path
 from typing import Any
 
+from peval.engines import vllm_cpu
 from peval.engines.decoder import AnswerDecoder
 from peval.engines.wire import Message
 from peval.errors import EngineError
@@ -15,10 +15,6 @@ from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_LORAS = 16
-_CPU_MAX_NUM_SEQS = 128
-# vLLM's 128 hardly ever lets prompts share cached blocks; 32 answered 1.5 times as fast here.
-_CPU_BLOCK_SIZE = 32
-_GIB = 1 << 30
 
 
 class VllmBackend:
@@ -28,11 +24,15 @@ class VllmBackend:
         on_cpu = _prepare_platform()
         import vllm
         from vllm.engine.arg_utils import EngineArgs
+        from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
 
         known = [field.name for field in dataclasses.fields(EngineArgs)]
         arguments = engine_arguments(spec, on_cpu, known)
-        self._engine = LLMEngine.from_engine_args(EngineArgs(**arguments))
+        # vLLM's defaults depend on who asks; those of its offline class have the largest batches.
+        self._engine = LLMEngine.from_engine_args(
+            EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
+        )
         self._decoder = AnswerDecoder(spec.base.path)
         self._loras: dict[str, Any] = {}
         refused = self._load_adapters(spec.adapters)
@@ -116,7 +116,7 @@ def _prepare_platform() -> bool:
 
     if not current_platform.is_cpu():
         return False
-    os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # this is a process of its own
+    vllm_cpu.prepare_process()
     return True
 
 
@@ -139,30 +139,10 @@ def engine_arguments(spec: EngineSpec, on_cpu: bool, known: list[str]) -> dict[s
         "seed": spec.seed,
         "generation_config": "vllm",  # else the model's own sampling defaults leak in
         "disable_log_stats": True,
-        **(_cpu_arguments(spec) if on_cpu else {}),
+        **(vllm_cpu.cpu_arguments(spec) if on_cpu else {}),
         **(lora_arguments(spec.adapters) if spec.adapters else {}),
         **spec.options,
     }
-
-
-def _cpu_arguments(spec: EngineSpec) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "enforce_eager": True,
-        "max_num_seqs": _CPU_MAX_NUM_SEQS,
-        "block_size": _CPU_BLOCK_SIZE,
-    }
-    chosen = "gpu_memory_utilization" in spec.options or "VLLM_CPU_KVCACHE_SPACE" in os.environ
-    if not chosen:
-        arguments["kv_cache_memory_bytes"] = min(4 * _GIB, max(_GIB, _available_bytes() // 4))
-    return arguments
-
-
-def _available_bytes() -> int:
-    """Return the memory that can be had without swapping."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 4 * _GIB
 
 
 def lora_arguments(adapters: tuple[Adapter, ...]) -> dict[str, Any]:

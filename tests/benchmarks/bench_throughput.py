@@ -123,26 +123,16 @@ def warm_up(requests: list[Request]) -> list[Request]:
     ]
 
 
-class KeptOpen:
-    """A live engine that a run cannot close."""
-
-    def __init__(self, engine: SupervisedEngine) -> None:
-        self.complete = engine.complete
-
-    def close(self) -> None:
-        """Stay."""
-
-
 def answer_with_peval(setup: Setup, engine: SupervisedEngine, out: Path) -> tuple[float, Answers]:
     """Return the seconds from the plan to the last stored answer, and the stored answers."""
     setup = dataclasses.replace(setup, rundir=RunDir(out))
     setup.rundir.claim(setup.config)
     setup.rundir.write_manifest(setup.manifest(["bench"]))
     with Store(setup.rundir.store) as store:
-        requests = planned(setup, store)
+        requests = planned(setup, store, engine)
         list(engine.complete([dataclasses.replace(requests[0], key=FORGET)]))
         start = time.perf_counter()
-        answer(setup, store, requests, lambda *_: KeptOpen(engine), Lines(io.StringIO()))
+        answer(setup, store, requests, engine, Lines(io.StringIO()))
         seconds = time.perf_counter() - start
         found = store.completions([request.key for request in requests])
     return seconds, {key: completion.token_ids for key, completion in found.items()}

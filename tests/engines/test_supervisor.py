@@ -325,3 +325,32 @@ def test_nothing_outlives_the_parent(make: Make, tmp_path: Path, number: int) ->
         parent.send_signal(number)
         assert parent.wait(timeout=10) != 0
     assert group_is_gone(group)
+
+
+def test_a_launched_worker_loads_while_nobody_waits_for_it(make: Make, tmp_path: Path) -> None:
+    engine = make()
+    engine.launch()
+    engine.launch()
+    deadline = time.monotonic() + 20
+    while not (tmp_path / "starts").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not engine.ready
+    assert [a.text for a in engine.complete([request("k", 7)])] == ["7"]
+    assert n_starts(tmp_path) == 1
+
+
+def test_closing_what_has_only_been_launched_kills_it_at_once(make: Make) -> None:
+    engine = make(start="hang")
+    engine.launch()
+    pid = engine.worker_pid
+    start = time.monotonic()
+    engine.close()
+    assert time.monotonic() - start < 2
+    assert pid is not None
+    assert group_is_gone(pid)
+
+
+def test_a_launch_that_fails_is_tried_again(make: Make) -> None:
+    engine = make(start="twice")
+    engine.launch()
+    assert [a.text for a in engine.complete([request("k", 7)])] == ["7"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scripted import TOY
 
 from peval.engines.vllm_backend import engine_arguments, lora_arguments
 from peval.engines.wire import decode, encode, read_spec, spec_message
@@ -10,6 +11,7 @@ from peval.errors import EngineError
 from peval.types import Adapter, Base, EngineSpec
 
 KNOWN = ["max_num_seqs", "gpu_memory_utilization", "kv_cache_memory_bytes", "enforce_eager"]
+SPLIT = [*KNOWN, "tensor_parallel_size"]
 
 
 def adapter(name: str, rank: int, *targets: str) -> Adapter:
@@ -17,7 +19,7 @@ def adapter(name: str, rank: int, *targets: str) -> Adapter:
 
 
 def spec(*adapters: Adapter, **options: object) -> EngineSpec:
-    base = Base("b", Path("/b"), "0" * 64, "bfloat16", 2048, 1000)
+    base = Base("b", TOY / "base", "0" * 64, "bfloat16", 2048, 1000)
     return EngineSpec("vllm", base, adapters, "bfloat16", 512, 3, options)
 
 
@@ -30,7 +32,8 @@ def test_the_users_options_win() -> None:
     arguments = engine_arguments(spec(max_num_seqs=7, enforce_eager=False), True, KNOWN)
     assert arguments["max_num_seqs"] == 7
     assert arguments["enforce_eager"] is False
-    assert arguments["kv_cache_memory_bytes"] >= 1 << 30
+    n_tokens, bytes_per_token = 7 * 512, 2 * 4 * 4 * 32 * 2  # keys and values, layers, heads...
+    assert arguments["kv_cache_memory_bytes"] == n_tokens * bytes_per_token
     assert arguments["generation_config"] == "vllm"
 
 
@@ -39,6 +42,12 @@ def test_a_users_memory_setting_replaces_ours(monkeypatch: pytest.MonkeyPatch) -
     assert "kv_cache_memory_bytes" not in arguments
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "2")
     assert "kv_cache_memory_bytes" not in engine_arguments(spec(), True, KNOWN)
+
+
+def test_adapters_on_a_split_cpu_engine_are_refused() -> None:
+    with pytest.raises(EngineError, match="tensor_parallel_size on a CPU"):
+        engine_arguments(spec(adapter("a", 8, "q_proj"), tensor_parallel_size=2), True, SPLIT)
+    assert engine_arguments(spec(tensor_parallel_size=2), True, SPLIT)["tensor_parallel_size"] == 2
 
 
 def test_no_adapters_no_lora() -> None:
