@@ -15,8 +15,10 @@ Baseline = Callable[[Sequence[Sample]], dict[str, str] | None]
 """From samples to a prediction for each by its id, or None where the baseline does not apply."""
 
 
-def copy_input(samples: Sequence[Sample]) -> dict[str, str]:
-    """Answer with the sample's own input."""
+def copy_input(samples: Sequence[Sample]) -> dict[str, str] | None:
+    """Answer with the sample's own input; None where there are choices, which it is none of."""
+    if any(sample.choices for sample in samples):
+        return None
     return {sample.id: sample.input for sample in samples}
 
 

@@ -15,8 +15,8 @@ from peval.parquet import write_parquet
 from peval.report.markdown import write_report
 from peval.results import Answers, Results
 from peval.rundir import PLANNED, RunDir, adapter_of, record, task_of, write_json
-from peval.scorers.text import SCORER_VERSION, score_text
-from peval.scoring import score_system, tokenizer_of
+from peval.scorers.text import SCORER_VERSION
+from peval.scoring import Asked, by_system_and_sample, score_prediction, score_system, tokenizer_of
 from peval.signature import signature
 from peval.store import Store
 from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
@@ -25,17 +25,18 @@ from peval.version import __version__
 
 @dataclass(frozen=True)
 class Scored:
-    """One task with its samples, and each system's requests and scores in the samples' order."""
+    """One task with its samples; each system's requests and score for each, in their order."""
 
     task: Task
     samples: list[Sample]
-    requests: dict[str | None, list[Request]]
+    requests: dict[str | None, list[Asked]]
     scores: dict[str | None, list[Score | None]]
 
     def rows(self) -> Iterator[tuple[Request, Score | None]]:
-        """Yield every request with its score, system by system."""
-        for name, requests in self.requests.items():
-            yield from zip(requests, self.scores[name], strict=True)
+        """Yield every request with its sample's score, system by system."""
+        for name, asked in self.requests.items():
+            for requests, score in zip(asked, self.scores[name], strict=True):
+                yield from ((request, score) for request in requests)
 
 
 def conclude(rundir: RunDir) -> Results:
@@ -72,11 +73,10 @@ def _score(
 ) -> Scored:
     """Score every system on one task."""
     items = list(samples[task.name].values())
-    by_system: dict[str | None, dict[str, Request]] = {}
-    for request in requests:
-        if request.task == task.name:
-            by_system.setdefault(request.adapter, {})[request.sample_id] = request
-    asked = {name: [by_id[s.id] for s in items] for name, by_id in by_system.items()}
+    mine = [request for request in requests if request.task == task.name]
+    asked = {
+        name: [by_id[s.id] for s in items] for name, by_id in by_system_and_sample(mine).items()
+    }
     scores = {
         name: score_system(store, task, items, theirs, completions)
         for name, theirs in asked.items()
@@ -128,14 +128,12 @@ def _baselines(part: Scored) -> Iterator[Estimate]:
         predictions = baseline(part.samples)
         if predictions is None:
             continue
-        scores = [
-            score_text(predictions[s.id], s.targets, task.metrics, tokenize) for s in part.samples
-        ]
+        scores = [score_prediction(predictions[s.id], s, task, tokenize) for s in part.samples]
         system = Answers(
             values={m: np.array([score[m] for score in scores]) for m in task.metrics},
             truncated=nothing,
             cut=nothing,
-            texts=tuple(predictions[s.id] for s in part.samples),
+            said=tuple(predictions[s.id] for s in part.samples),
         )
         yield from results.estimates(task, part.samples, name, system, _baseline_signature)
 

@@ -78,7 +78,8 @@ def _schema(metrics: Sequence[str]) -> Any:
     fields = [(name, pa.string()) for name in texts]
     fields += [("targets", pa.list_(pa.string())), ("text", pa.string())]
     fields += [("finish_reason", pa.string()), ("n_tokens", pa.int32()), ("error", pa.string())]
-    fields += [("prompt_was_cut", pa.bool_())]
+    fields += [("prompt_was_cut", pa.bool_()), ("part", pa.int32())]
+    fields += [("logprobs", pa.list_(pa.float64()))]  # the sum over each choice's tokens
     return pa.schema(fields + [(metric, pa.float64()) for metric in metrics])
 
 
@@ -103,5 +104,7 @@ def _row(
         "n_tokens": completion and len(completion.token_ids),
         "error": completion and completion.error,
         "prompt_was_cut": request.prompt_was_cut,
+        "part": request.part,
+        "logprobs": completion and [one.total for one in completion.likelihoods],
         **(score.values if score else {}),
     }

@@ -12,6 +12,7 @@ from peval.types import Adapter, Base, Decoding, Request, Sample, Task
 
 KEY_SCHEMA = 1
 ADAPTERS_PER_BATCH = 16
+SCORED = Decoding(max_tokens=0)  # where choices are scored, nothing is generated
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Serving:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One task with its samples and their prompts, in the same order."""
+    """One task with its samples and the prompts of each, in the same order."""
 
     task: Task
     samples: Sequence[Sample]
-    prompts: Sequence[Prompt]
+    prompts: Sequence[Sequence[Prompt]]
 
 
 def plan(
@@ -70,19 +71,23 @@ def _round(
     part: Encoded, members: Sequence[Adapter | None], base: Base, serving: Serving
 ) -> list[Request]:
     """Return the requests of one task for the adapters of one round."""
-    decoding = part.task.profile.decoding
+    is_choice = any(prompt.choices for prompts in part.prompts for prompt in prompts)
+    decoding = SCORED if is_choice else part.task.profile.decoding
     askers = [(a.name if a else None, key_prefix(base, a, serving, decoding)) for a in members]
     return [
         Request(
-            key=_key(prefix, prompt.token_ids),
+            key=_key(prefix, prompt),
             task=part.task.name,
             sample_id=sample.id,
             adapter=name,
             prompt_token_ids=prompt.token_ids,
             decoding=decoding,
             prompt_was_cut=prompt.was_cut,
+            choices=prompt.choices,
+            part=number,
         )
-        for sample, prompt in zip(part.samples, part.prompts, strict=True)
+        for sample, prompts in zip(part.samples, part.prompts, strict=True)
+        for number, prompt in enumerate(prompts)
         for name, prefix in askers
     ]
 
@@ -108,6 +113,6 @@ def key_prefix(base: Base, adapter: Adapter | None, serving: Serving, decoding: 
     return json.dumps(parts, sort_keys=True).encode()
 
 
-def _key(prefix: bytes, prompt_token_ids: Sequence[int]) -> str:
-    ids = ",".join(map(str, prompt_token_ids)).encode()
-    return hashlib.sha256(prefix + b"\n" + ids).hexdigest()
+def _key(prefix: bytes, prompt: Prompt) -> str:
+    ids = "\n".join(",".join(map(str, ids)) for ids in (prompt.token_ids, *prompt.choices))
+    return hashlib.sha256(prefix + b"\n" + ids.encode()).hexdigest()

@@ -19,6 +19,7 @@ from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
+from peval.scorers.choice import CHOICE_METRICS
 from peval.scoring import tokenizer_of
 from peval.types import Adapter, Base, Dataset, EngineSpec, Task
 
@@ -205,14 +206,15 @@ def _check(job: Job) -> None:
 
 
 def _adjusted(task: Task, job: Job) -> Task:
-    """Return a task with the job's limit and seed in its profile."""
+    """Return a task with the job's limit and seed, and the metrics that its data allows."""
     profile = task.profile
     sizes = [n for n in (job.limit, profile.instances_per_task) if n is not None]
     decoding = dataclasses.replace(profile.decoding, seed=job.seed)
     profile = dataclasses.replace(
         profile, instances_per_task=min(sizes) if sizes else None, decoding=decoding
     )
-    return dataclasses.replace(task, profile=profile)
+    metrics = CHOICE_METRICS if datasets.offers_choices(task) else task.metrics
+    return dataclasses.replace(task, profile=profile, metrics=metrics)
 
 
 def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:

@@ -34,12 +34,15 @@ class Tokenizer(Protocol):
 class Prompt:
     """The token ids of one prompt; ``was_cut`` says that text was removed to make it fit.
 
+    ``choices`` are the continuations to be scored; without any, an answer is generated.
+
     An example that was left out for want of room is part of the ``tk-instruct`` encoding, not a
     cut.
     """
 
     token_ids: tuple[int, ...]
     was_cut: bool
+    choices: tuple[tuple[int, ...], ...] = ()
 
 
 def encode(sample: Sample, profile: Profile, tokenizer: Tokenizer, context_tokens: int) -> Prompt:
@@ -108,7 +111,7 @@ def _tk_instruct(
         trials = {i: offered[i][number] for i in growing if number < len(offered[i])}
         # Tk-Instruct counts with a space between the examples it holds already, yet writes none.
         texts = [heads[i] + " ".join(shown[i]) + trial + tails[i] for i, trial in trials.items()]
-        counts = [len(ids) for ids in _token_ids(tokenizer, texts)]
+        counts = [len(ids) for ids in token_ids(tokenizer, texts)]
         growing = [i for i, count in zip(trials, counts, strict=True) if count <= limit]
         for i in growing:
             shown[i].append(trials[i])
@@ -122,10 +125,10 @@ def _cut_right(texts: Sequence[str], tokenizer: Tokenizer, limit: int) -> list[P
 
     The detour can change the ids near the cut; the tokenizer truncates what it made longer.
     """
-    encoded = _token_ids(tokenizer, texts)
+    encoded = token_ids(tokenizer, texts)
     long = [i for i, ids in enumerate(encoded) if len(ids) > limit]
     rest = [tokenizer.decode(encoded[i][:limit], skip_special_tokens=True) for i in long]
-    again = _token_ids(tokenizer, rest, truncation=True, max_length=limit)
+    again = token_ids(tokenizer, rest, truncation=True, max_length=limit)
     for i, ids in zip(long, again, strict=True):
         encoded[i] = ids
     cut = set(long)
@@ -136,13 +139,14 @@ def _plain(
     samples: Sequence[Sample], profile: Profile, tokenizer: Tokenizer, limit: int
 ) -> list[Prompt]:
     """Return inputs as they are; a long one keeps its end, where the question usually stands."""
-    encoded = _token_ids(tokenizer, [sample.input for sample in samples])
+    encoded = token_ids(tokenizer, [sample.input for sample in samples])
     return [
-        Prompt(tuple(_end(ids, tokenizer.bos_token_id, limit)), len(ids) > limit) for ids in encoded
+        Prompt(tuple(keep_end(ids, tokenizer.bos_token_id, limit)), len(ids) > limit)
+        for ids in encoded
     ]
 
 
-def _end(ids: list[int], bos: int | None, limit: int) -> list[int]:
+def keep_end(ids: list[int], bos: int | None, limit: int) -> list[int]:
     """Return the last ``limit`` ids; a BOS in front stays there and takes one place."""
     if len(ids) <= limit:
         return ids
@@ -150,7 +154,7 @@ def _end(ids: list[int], bos: int | None, limit: int) -> list[int]:
     return front + ids[len(ids) - limit + len(front) :]
 
 
-def _token_ids(tokenizer: Tokenizer, texts: Sequence[str], **options: Any) -> list[list[int]]:
+def token_ids(tokenizer: Tokenizer, texts: Sequence[str], **options: Any) -> list[list[int]]:
     """Tokenize in one call; ``verbose=False`` silences the warning about long texts."""
     if not texts:
         return []

@@ -107,18 +107,19 @@ class Answers:
     """One system's scores on one task, in the order of its samples.
 
     ``values`` maps a metric to an array of shape (n_samples,), NaN where there is no score;
-    ``truncated`` and ``cut`` are masks of the same shape; ``texts`` holds what was answered.
+    ``truncated`` and ``cut`` are masks of the same shape; ``said`` holds what was answered, to be
+    compared, and None where something is missing.
     """
 
     values: Mapping[str, NDArray[np.float64]]
     truncated: NDArray[np.bool_]
     cut: NDArray[np.bool_]
-    texts: tuple[str | None, ...]
+    said: tuple[object, ...]
 
 
 def answers(
     task: Task,
-    requests: Sequence[Request],
+    requests: Sequence[Sequence[Request]],
     completions: Mapping[str, Completion],
     scores: Sequence[Score | None],
 ) -> Answers:
@@ -127,20 +128,27 @@ def answers(
     Parameters
     ----------
     requests, scores
-        The system's request and score for each sample, in the samples' order.
+        The system's requests and score for each sample, in the samples' order.
     completions
         By request key.
     """
-    found = [completions.get(request.key) for request in requests]
+    found = [[completions.get(request.key) for request in asked] for asked in requests]
     return Answers(
         values={
             metric: np.array([s.values.get(metric, math.nan) if s else math.nan for s in scores])
             for metric in task.metrics
         },
-        truncated=np.array([c is not None and c.finish_reason == "length" for c in found]),
-        cut=np.array([request.prompt_was_cut for request in requests]),
-        texts=tuple(c.text if c and not c.error else None for c in found),
+        truncated=np.array([any(c and c.finish_reason == "length" for c in a) for a in found]),
+        cut=np.array([any(request.prompt_was_cut for request in asked) for asked in requests]),
+        said=tuple(map(_said, found)),
     )
+
+
+def _said(parts: Sequence[Completion | None]) -> object:
+    """Return what a sample's answers hold, or None if one of them failed or is missing."""
+    if not all(part and not part.error for part in parts):
+        return None
+    return [(part.text, part.likelihoods) for part in parts if part]
 
 
 def estimates(
@@ -195,7 +203,7 @@ def comparisons(
     """
     system, base = pair
     clusters = np.array([sample.cluster for sample in samples], dtype=object)
-    same = np.array([a is not None and a == b for a, b in zip(system.texts, base.texts)])  # noqa: B905
+    same = np.array([a is not None and a == b for a, b in zip(system.said, base.said)])  # noqa: B905
     for metric in task.metrics:
         difference = system.values[metric] - base.values[metric]
         for group, mask in groups(samples):

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from peval import conclude
+from peval.choices import prompts_of
 from peval.machine import record_rate
 from peval.plan import Encoded, plan
 from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
-from peval.prompts import encode_all
 from peval.results import Results
 from peval.rundir import PLANNED
 from peval.store import Store
@@ -56,7 +56,7 @@ def plan_requests(setup: Setup) -> tuple[dict[str, Dataset], list[Request]]:
     context = setup.serving.max_model_len
     data = {task.name: setup.read(task) for task in setup.tasks}
     encoded = [
-        Encoded(task, samples, encode_all(samples, task.profile, tokenizer, context))
+        Encoded(task, samples, prompts_of(samples, task.profile, tokenizer, context))
         for task, samples in ((task, data[task.name].samples) for task in setup.tasks)
     ]
     return data, plan(encoded, setup.base, setup.adapters, setup.serving, setup.job.with_base)

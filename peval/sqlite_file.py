@@ -17,7 +17,7 @@ from pathlib import Path
 
 from peval.errors import RunError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOCK_TIMEOUT_S = 60.0
 
 # `shared` holds what many rows have in common: instructions, prompts, decodings. The base model
@@ -33,9 +33,10 @@ CREATE TABLE IF NOT EXISTS samples (
 CREATE TABLE IF NOT EXISTS requests (
     position INTEGER PRIMARY KEY, key BLOB NOT NULL, task TEXT NOT NULL,
     sample_id TEXT NOT NULL, adapter TEXT, prompt INTEGER NOT NULL,
-    decoding INTEGER NOT NULL, prompt_was_cut INTEGER NOT NULL);
+    decoding INTEGER NOT NULL, prompt_was_cut INTEGER NOT NULL, choices INTEGER,
+    part INTEGER NOT NULL);
 CREATE UNIQUE INDEX IF NOT EXISTS one_request
-    ON requests (task, sample_id, coalesce(adapter, x''), key);
+    ON requests (task, sample_id, coalesce(adapter, x''), part, key);
 CREATE TABLE IF NOT EXISTS completions (key BLOB NOT NULL PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (key BLOB NOT NULL PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS scores (key BLOB NOT NULL PRIMARY KEY, body BLOB NOT NULL);

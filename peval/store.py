@@ -21,7 +21,16 @@ import zstandard
 
 from peval.errors import RunError
 from peval.sqlite_file import one_line_errors, open_or_create, open_read_only
-from peval.types import Completion, Decoding, Example, Instruction, Request, Sample, Score
+from peval.types import (
+    Completion,
+    Decoding,
+    Example,
+    Instruction,
+    Likelihood,
+    Request,
+    Sample,
+    Score,
+)
 
 COMMIT_ROWS = 256
 COMMIT_EVERY_S = 1.0
@@ -78,11 +87,11 @@ class Store:
             )
             self._db.executemany(
                 "INSERT OR IGNORE INTO requests (key, task, sample_id, adapter, prompt, decoding, "
-                "prompt_was_cut) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "prompt_was_cut, choices, part) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (self._request_row(request, seen) for request in requests),
             )
             self._refuse_clash("samples", "task, sample_id")
-            self._refuse_clash("requests", "task, sample_id, adapter")
+            self._refuse_clash("requests", "task, sample_id, adapter, part")
 
     def samples(self) -> dict[str, dict[str, Sample]]:
         """Return samples by task and id, in stored order; equal instructions are one object."""
@@ -95,7 +104,7 @@ class Store:
         found: dict[str, dict[str, Sample]] = {}
         for task, sample_id, row, body in rows:
             fields = self._unpack(body)
-            fields["targets"] = tuple(fields["targets"])
+            fields |= {name: tuple(fields[name]) for name in ("targets", "choices")}
             sample = Sample(id=sample_id, instruction=instructions.get(row), **fields)
             found.setdefault(task, {})[sample_id] = sample
         return found
@@ -103,15 +112,21 @@ class Store:
     def requests(self) -> list[Request]:
         """All requests, in stored order."""
         rows = self._read(
-            "SELECT key, task, sample_id, adapter, prompt, decoding, prompt_was_cut "
+            "SELECT key, task, sample_id, adapter, prompt, decoding, prompt_was_cut, choices, part "
             "FROM requests ORDER BY position"
         )
         prompts = {row: tuple(value) for row, value in self._shared("requests", "prompt")}
         decodings = {row: _decoding(value) for row, value in self._shared("requests", "decoding")}
+        choices = {
+            row: tuple(map(tuple, value)) for row, value in self._shared("requests", "choices")
+        }
         return [
-            Request(key.hex(), task, sample, adapter, prompts[prompt], decodings[how], bool(cut))
-            for key, task, sample, adapter, prompt, how, cut in rows
-        ]
+            Request(
+                key.hex(), task, sample, adapter, prompts[prompt], decodings[how], bool(cut),
+                choices.get(offered, ()), part,
+            )
+            for key, task, sample, adapter, prompt, how, cut, offered, part in rows
+        ]  # fmt: skip
 
     def add(self, completion: Completion) -> list[str]:
         """Take a completion; return the keys that this call committed, often none.
@@ -257,13 +272,14 @@ class Store:
             "targets": sample.targets,
             "cluster": sample.cluster,
             "category": sample.category,
+            "choices": sample.choices,
         }
         digest = hashlib.sha256(_json([fields, row])).digest()
         return task, sample.id, digest, row, self._pack(fields)
 
     def _request_row(
         self, request: Request, seen: dict[object, int]
-    ) -> tuple[bytes, str, str, str | None, int, int, bool]:
+    ) -> tuple[bytes, str, str, str | None, int, int, bool, int | None, int]:
         return (
             _blob(request.key),
             request.task,
@@ -272,6 +288,8 @@ class Store:
             self._share(request.prompt_token_ids, seen),
             self._share(request.decoding, seen),
             request.prompt_was_cut,
+            self._share(request.choices, seen) if request.choices else None,
+            request.part,
         )
 
     def _refuse_clash(self, table: str, columns: str) -> None:
@@ -323,11 +341,14 @@ def _completion_fields(completion: Completion) -> dict[str, object]:
         "token_ids": completion.token_ids,
         "finish_reason": completion.finish_reason,
         "error": completion.error,
+        "likelihoods": [(one.logprobs, one.is_greedy) for one in completion.likelihoods],
     }
 
 
 def _completion(key: str, fields: dict[str, Any]) -> Completion:
-    return Completion(key=key, **{**fields, "token_ids": tuple(fields["token_ids"])})
+    likelihoods = tuple(Likelihood(tuple(each), greedy) for each, greedy in fields["likelihoods"])
+    ids = tuple(fields["token_ids"])
+    return Completion(key=key, **{**fields, "token_ids": ids, "likelihoods": likelihoods})
 
 
 def _score_fields(score: Score) -> dict[str, object]:

@@ -6,6 +6,7 @@ writes percent.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,6 +80,9 @@ class Instruction:
 class Sample:
     """One item to be answered. ``targets`` are alternatives: any of them is right.
 
+    Of ``choices``, the likeliest continuation of the input counts as the answer; a sample without
+    choices is answered by generation.
+
     ``cluster`` names what makes items alike (the SuperNI task): intervals resample clusters.
     ``category`` groups clusters in tables. Ids are unique within a task.
     """
@@ -89,6 +93,7 @@ class Sample:
     cluster: str
     category: str = ""
     instruction: Instruction | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,10 +138,12 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Request:
-    """One sample asked of one adapter (None: the base).
+    """One question put to one adapter (None: the base): to generate, or to score ``choices``.
 
     ``key`` is a hash of everything that can change the answer, so equal keys may share one
-    completion. ``prompt_was_cut`` says that the profile's length limit removed text.
+    completion. ``choices`` are the token ids of continuations whose likelihoods are asked for;
+    without any, an answer is generated. A sample may need several requests: ``part`` counts
+    them. ``prompt_was_cut`` says that a length limit removed text.
     """
 
     key: str
@@ -146,11 +153,30 @@ class Request:
     prompt_token_ids: tuple[int, ...]
     decoding: Decoding
     prompt_was_cut: bool = False
+    choices: tuple[tuple[int, ...], ...] = ()
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """How likely a continuation is after its prompt.
+
+    ``logprobs`` holds the natural logarithm of each token's probability; ``is_greedy`` says that
+    each was the likeliest token, so that greedy decoding would have written it.
+    """
+
+    logprobs: tuple[float, ...]
+    is_greedy: bool
+
+    @property
+    def total(self) -> float:
+        """Return the log-probability of the whole continuation."""
+        return math.fsum(self.logprobs)
 
 
 @dataclass(frozen=True)
 class Completion:
-    """An engine's answer to one request key.
+    """An engine's answer to one request key: a text, or one likelihood per choice.
 
     ``finish_reason`` is "stop", "length" or "error"; ``error`` then says why, and the request
     counts as failed, never as wrong.
@@ -161,6 +187,7 @@ class Completion:
     token_ids: tuple[int, ...]
     finish_reason: Literal["stop", "length", "error"]
     error: str | None = None
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def adapter(name: str, sha256: str = "a") -> Adapter:
 
 def encoded(*ids: tuple[int, ...]) -> list[Encoded]:
     samples = [Sample(str(i), "x", ("y",), "c") for i in range(len(ids))]
-    return [Encoded(TASK, samples, [Prompt(one, False) for one in ids])]
+    return [Encoded(TASK, samples, [(Prompt(one, False),) for one in ids])]
 
 
 def one_key(**changes: object) -> str:
@@ -37,7 +37,7 @@ def one_key(**changes: object) -> str:
     )  # type: ignore[arg-type]
     serving = replace(SERVING, **{k: v for k, v in changes.items() if k in SERVING_FIELDS})  # type: ignore[arg-type]
     prompt = Prompt(changes.get("prompt", (1, 2, 3)), False)  # type: ignore[arg-type]
-    part = Encoded(task, [Sample("s", "x", ("y",), "c")], [prompt])
+    part = Encoded(task, [Sample("s", "x", ("y",), "c")], [(prompt,)])
     return plan([part], base, [who], serving, with_base=False)[0].key
 
 

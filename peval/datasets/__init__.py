@@ -45,6 +45,11 @@ def files_of(
     return superni.files_of(task, place, clusters)
 
 
+def offers_choices(task: Task) -> bool:
+    """Tell whether a task's file holds multiple choice; raises as `read` does."""
+    return task.reader == "jsonl" and jsonl.has_choices(jsonl.path_of(task))
+
+
 def narrow(
     tasks: Sequence[Task], data_dir: Path | None, patterns: Sequence[str]
 ) -> dict[str, list[str]]:

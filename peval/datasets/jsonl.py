@@ -35,7 +35,8 @@ def read(task: Task) -> Dataset:
     """Return the samples of the file that ``task.source`` names.
 
     A line holds ``input`` and either ``output`` (text) or ``targets`` (text or a list of texts);
-    optional are ``id`` (default: the line number), ``task`` (the cluster; default: the task's own
+    multiple choice has ``choices``, a list of continuations, among them the targets, in every line
+    of the file. Optional are ``id`` (default: the line number), ``task`` (the cluster; default: the task's own
     name), ``category`` and ``split``; null counts as absent. A task whose split is neither empty
     nor "all" takes the lines of that split and those without one. Of each cluster at most
     ``profile.instances_per_task`` lines are kept, in file order.
@@ -47,6 +48,9 @@ def read(task: Task) -> Dataset:
     """
     path = path_of(task)
     samples = tuple(_sample(row, task) for row in _kept(path, task))
+    odd = next((s for s in samples if bool(s.choices) != bool(samples[0].choices)), None)
+    if odd:
+        raise DataError(f"{path}: '{odd.id}': 'choices' must stand in every line or in none")
     if not samples:
         wanted = f" of the split '{task.split}'" if task.split else ""
         raise DataError(f"{path}: no lines{wanted}; expected one JSON object per line")
@@ -107,7 +111,28 @@ def _sample(row: _Row, task: Task) -> Sample:
         targets=_targets(row),
         cluster=row.text("task") or task.name,
         category=row.text("category"),
+        choices=_choices(row),
     )
+
+
+def has_choices(path: Path) -> bool:
+    """Tell whether a file's first line offers choices; raises what `read` raises."""
+    row = next(_rows(path), None)
+    return row is not None and row.record.get("choices") is not None
+
+
+def _choices(row: _Row) -> tuple[str, ...]:
+    """Return the continuations to choose from, or nothing; a target must be one of them."""
+    value = row.record.get("choices")
+    if value is None:
+        return ()
+    if not (isinstance(value, list) and len(set(map(str, value))) == len(value) > 1):
+        raise DataError(f"{row.where}: 'choices' must be a list of two or more different texts")
+    if not all(isinstance(one, str) and one for one in value):
+        raise DataError(f"{row.where}: 'choices' must be texts that are not empty")
+    for target in set(_targets(row)) - set(value):
+        raise DataError(f"{row.where}: the target {target!r} is not among the 'choices'")
+    return tuple(value)
 
 
 def _targets(row: _Row) -> tuple[str, ...]:

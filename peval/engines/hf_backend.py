@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from peval.engines.decoder import AnswerDecoder
+from peval.engines.hf_likelihood import likelihoods
 from peval.engines.wire import Message
 from peval.errors import EngineError
 from peval.types import Adapter, Completion, EngineSpec, Request
@@ -80,10 +81,15 @@ class HfBackend:
     def step(self) -> list[Completion]:
         """Answer the oldest request and others like it."""
         first = self._waiting[0]
+        if first.choices:
+            self._tick()
+            with self._only(first.adapter):
+                return [likelihoods(self._model, self._waiting.pop(0), self._device)]
         alike = [
             request
             for request in self._waiting
-            if (request.adapter, request.decoding) == (first.adapter, first.decoding)
+            if not request.choices
+            and (request.adapter, request.decoding) == (first.adapter, first.decoding)
         ]
         # A sampled answer has its own seed, so it is drawn alone.
         batch = alike[: _BATCH if first.decoding.temperature == 0 else 1]

@@ -9,6 +9,7 @@ from typing import Any
 
 from peval.engines import vllm_cpu
 from peval.engines.decoder import AnswerDecoder
+from peval.engines.vllm_likelihood import LikelihoodRequests
 from peval.engines.wire import Message
 from peval.errors import EngineError
 from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
@@ -38,6 +39,7 @@ class VllmBackend:
         refused = self._load_adapters(spec.adapters)
         config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
+        self._likelihoods = LikelihoodRequests(self._ask)
         self.ready: Message = {
             "engine": "vllm",
             "version": vllm.__version__,
@@ -67,23 +69,30 @@ class VllmBackend:
 
     def submit(self, request: Request) -> None:
         """Hand a request to the engine."""
-        self._requests[request.key] = request
-        self._engine.add_request(
-            request.key,
-            {"prompt_token_ids": list(request.prompt_token_ids)},
-            _sampling(request.decoding, self._decoder.eos),
-            lora_request=self._loras[request.adapter] if request.adapter else None,
-        )
+        if request.choices:
+            self._likelihoods.submit(request)
+        else:
+            self._requests[request.key] = request
+            sampling = _sampling(request.decoding, self._decoder.eos)
+            self._ask(request.key, request.prompt_token_ids, sampling, request.adapter)
+
+    def _ask(self, name: str, ids: tuple[int, ...], sampling: Any, adapter: str | None) -> None:
+        lora = self._loras[adapter] if adapter else None
+        prompt = {"prompt_token_ids": list(ids)}
+        self._engine.add_request(name, prompt, sampling, lora_request=lora)
 
     def has_work(self) -> bool:
         """Whether a request is unanswered."""
-        return bool(self._requests)
+        return bool(self._requests or self._likelihoods)
 
     def step(self) -> list[Completion]:
         """Run one batch."""
-        return [self._completion(out) for out in self._engine.step() if out.finished]
+        finished = [self._completion(out) for out in self._engine.step() if out.finished]
+        return [completion for completion in finished if completion]
 
-    def _completion(self, output: Any) -> Completion:
+    def _completion(self, output: Any) -> Completion | None:
+        if output.request_id not in self._requests:
+            return self._likelihoods.take(output)
         request = self._requests.pop(output.request_id)
         if tuple(output.prompt_token_ids) != request.prompt_token_ids:
             raise RuntimeError("engine poisoned: it answered another prompt than it was asked")

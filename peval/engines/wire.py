@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peval.types import Adapter, Base, Completion, Decoding, EngineSpec, Request
+from peval.types import Adapter, Base, Completion, Decoding, EngineSpec, Likelihood, Request
 
 Message = dict[str, Any]
 
@@ -52,6 +52,7 @@ def request_message(request: Request) -> Message:
         "adapter": request.adapter,
         "prompt_token_ids": request.prompt_token_ids,
         "decoding": asdict(request.decoding),
+        "choices": request.choices,
     }
 
 
@@ -59,7 +60,8 @@ def read_request(message: Message) -> Request:
     """Return the request of a message."""
     decoding = Decoding(**{**message["decoding"], "stop": tuple(message["decoding"]["stop"])})
     ids = tuple(message["prompt_token_ids"])
-    return Request(**{**message, "prompt_token_ids": ids, "decoding": decoding})
+    choices = tuple(map(tuple, message["choices"]))
+    return Request(**{**message, "prompt_token_ids": ids, "decoding": decoding, "choices": choices})
 
 
 def completion_message(completion: Completion) -> Message:
@@ -70,7 +72,11 @@ def completion_message(completion: Completion) -> Message:
 def read_completion(message: Message) -> Completion:
     """Return the completion of a ``done`` message."""
     fields = {name: value for name, value in message.items() if name != "event"}
-    return Completion(**{**fields, "token_ids": tuple(fields["token_ids"])})
+    likelihoods = tuple(
+        Likelihood(tuple(one["logprobs"]), one["is_greedy"]) for one in fields["likelihoods"]
+    )
+    ids = tuple(fields["token_ids"])
+    return Completion(**{**fields, "token_ids": ids, "likelihoods": likelihoods})
 
 
 def failed(request: Request, why: str) -> Completion:

@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable
+from itertools import chain
 from typing import BinaryIO, Protocol
 
 from peval.engines.wire import (
@@ -211,14 +212,17 @@ def _arrivals(inbox: queue.SimpleQueue[Message | None], wait: bool) -> list[Mess
 def refusal(spec: EngineSpec, ready: Message, request: Request) -> str | None:
     """Say why a request must not reach the engine, which could die of it."""
     ids = request.prompt_token_ids
-    n_tokens = len(ids) + request.decoding.max_tokens
+    answer = max(map(len, request.choices), default=request.decoding.max_tokens)
+    n_tokens = len(ids) + answer
     if not ids:
         return "the prompt is empty"
-    if not all(0 <= i < spec.base.vocabulary_size for i in ids):
-        return f"a prompt token id is outside the vocabulary of {spec.base.vocabulary_size}"
+    if not all(map(len, request.choices)):
+        return "a choice is empty"
+    if not all(0 <= i < spec.base.vocabulary_size for i in chain(ids, *request.choices)):
+        return f"a token id is outside the vocabulary of {spec.base.vocabulary_size}"
     if n_tokens > int(ready["max_model_len"]):
         return (
-            f"the prompt's {len(ids)} tokens and an answer of {request.decoding.max_tokens} "
+            f"the prompt's {len(ids)} tokens and an answer of {answer} "
             f"exceed max_model_len {ready['max_model_len']}"
         )
     if request.adapter is not None and request.adapter in ready["refused"]:

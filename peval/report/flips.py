@@ -9,9 +9,10 @@ from typing import Any
 from peval.report.tables import headline
 from peval.results import Results
 from peval.rundir import task_of
-from peval.scoring import score_system
+from peval.scorers.choice import likeliest
+from peval.scoring import Asked, by_system_and_sample, score_system
 from peval.store import Store
-from peval.types import Completion, Request, Sample
+from peval.types import Completion, Sample
 
 N_SHOWN = 6
 LONGEST_TEXT = 320
@@ -63,15 +64,11 @@ def _differing(results: Results, store: Store) -> Iterator[Flip]:
     """Yield every item on which an adapter's score differs from the base's."""
     samples, requests = store.samples(), store.requests()
     completions = store.completions(request.key for request in requests)
-    asked: dict[tuple[str, str | None], dict[str, Request]] = {}
-    for request in requests:
-        asked.setdefault((request.task, request.adapter), {})[request.sample_id] = request
     for fields in results.tasks:
         items = samples[fields["name"]]
+        asked = by_system_and_sample(r for r in requests if r.task == fields["name"])
         scored = {
-            name: _scored(store, fields, items, by_id, completions)
-            for (task, name), by_id in asked.items()
-            if task == fields["name"]
+            name: _scored(store, fields, items, by_id, completions) for name, by_id in asked.items()
         }
         base = scored.pop(None)
         for name, theirs in scored.items():
@@ -88,15 +85,21 @@ def _scored(
     store: Store,
     fields: dict[str, Any],
     items: Mapping[str, Sample],
-    by_id: Mapping[str, Request],
+    by_id: Mapping[str, Asked],
     completions: Mapping[str, Completion],
 ) -> dict[str, tuple[str, float]]:
-    """Return a system's text and headline score by sample id, where it has both."""
+    """Return what a system said and its headline score by sample id, where it has both."""
     samples = list(items.values())
     requests = [by_id[sample.id] for sample in samples]
     scores = score_system(store, task_of(fields), samples, requests, completions)
     return {
-        sample.id: (completions[request.key].text, score.values[headline(fields)])
-        for sample, request, score in zip(samples, requests, scores, strict=True)
+        sample.id: (_text(sample, asked, completions), score.values[headline(fields)])
+        for sample, asked, score in zip(samples, requests, scores, strict=True)
         if score and score.status == "ok"
     }
+
+
+def _text(sample: Sample, asked: Asked, completions: Mapping[str, Completion]) -> str:
+    """Return a system's last text, or the choice that it finds likeliest."""
+    last = completions[asked[-1].key]
+    return sample.choices[likeliest(last.likelihoods)] if sample.choices else last.text

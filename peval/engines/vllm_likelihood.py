@@ -1,0 +1,118 @@
+"""Likelihoods of given continuations from vLLM.
+
+Choices of one token each are read off the distribution after the prompt, all in one request. A
+longer choice is put behind the prompt and its prompt log-probabilities are read; vLLM computes
+these for what its prefix cache does not hold, so choices share the work on their prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from peval.types import Completion, Likelihood, Request
+
+Ask = Callable[[str, tuple[int, ...], Any, str | None], None]
+_MAX_LABELS = 128
+
+
+class LikelihoodRequests:
+    """Splits requests for likelihoods into vLLM's requests and puts the answers together.
+
+    Parameters
+    ----------
+    ask
+        Hands vLLM a request: its id, prompt token ids, sampling parameters, adapter.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._open: dict[str, tuple[Request, int]] = {}
+        self._found: dict[str, dict[int, Likelihood]] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def submit(self, request: Request) -> None:
+        """Take a request with choices."""
+        self._found[request.key] = {}
+        if all(len(choice) == 1 for choice in request.choices):
+            for start in range(0, len(request.choices), _MAX_LABELS):
+                self._ask_labels(request, start)
+        else:
+            for number in range(len(request.choices)):
+                self._ask_continuation(request, number, may_share=True)
+
+    def take(self, output: Any) -> Completion | None:
+        """Take an answer of vLLM's; return the request's completion once it is whole.
+
+        Raises
+        ------
+        RuntimeError
+            The answer belongs to another prompt.
+        """
+        request, number = self._open.pop(output.request_id)
+        asked = _tokens(request, number) if output.prompt_logprobs else request.prompt_token_ids
+        if tuple(output.prompt_token_ids) != asked:
+            raise RuntimeError("engine poisoned: it answered another prompt than it was asked")
+        found = self._found[request.key]
+        if not output.prompt_logprobs:
+            found.update(_labels(request, number, output.outputs[0]))
+        elif (output.num_cached_tokens or 0) < len(request.prompt_token_ids):
+            found[number] = _continuation(request.choices[number], output.prompt_logprobs)
+        else:  # the cache held a part of the choice, whose log-probabilities are then unknown
+            self._ask_continuation(request, number, may_share=False)
+        if len(found) < len(request.choices):
+            return None
+        del self._found[request.key]
+        likelihoods = tuple(found[number] for number in range(len(request.choices)))
+        return Completion(request.key, "", (), "stop", likelihoods=likelihoods)
+
+    def _ask_labels(self, request: Request, start: int) -> None:
+        from vllm import SamplingParams
+
+        labels = {choice[0] for choice in request.choices[start : start + _MAX_LABELS]}
+        sampling = SamplingParams(
+            temperature=0.0, max_tokens=1, detokenize=False, logprob_token_ids=sorted(labels)
+        )
+        self._send(request, start, request.prompt_token_ids, sampling)
+
+    def _ask_continuation(self, request: Request, number: int, *, may_share: bool) -> None:
+        from vllm import SamplingParams
+
+        sampling = SamplingParams(
+            temperature=0.0,
+            max_tokens=1,
+            detokenize=False,
+            prompt_logprobs=0,
+            skip_reading_prefix_cache=not may_share,
+        )
+        self._send(request, number, _tokens(request, number), sampling)
+
+    def _send(self, request: Request, number: int, ids: tuple[int, ...], sampling: Any) -> None:
+        name = f"{request.key}/{number}"
+        self._open[name] = (request, number)
+        self._ask(name, ids, sampling, request.adapter)
+
+
+def _tokens(request: Request, number: int) -> tuple[int, ...]:
+    return request.prompt_token_ids + request.choices[number]
+
+
+def _labels(request: Request, start: int, answer: Any) -> dict[int, Likelihood]:
+    """Return the likelihoods of one-token choices from the distribution of an answer's token."""
+    (logprobs,) = answer.logprobs
+    choices = request.choices[start : start + _MAX_LABELS]
+    return {
+        number: Likelihood((float(logprobs[token].logprob),), token == answer.token_ids[0])
+        for number, (token,) in enumerate(choices, start)
+    }
+
+
+def _continuation(choice: tuple[int, ...], rows: Any) -> Likelihood:
+    """Return a choice's likelihood from its prompt log-probabilities, which end with it."""
+    positions = range(len(rows) - len(choice), len(rows))
+    found = [rows[position][token] for position, token in zip(positions, choice, strict=True)]
+    return Likelihood(
+        tuple(float(one.logprob) for one in found), all(one.rank == 1 for one in found)
+    )
