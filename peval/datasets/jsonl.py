@@ -36,10 +36,10 @@ def read(task: Task) -> Dataset:
 
     A line holds ``input`` and either ``output`` (text) or ``targets`` (text or a list of texts);
     multiple choice has ``choices``, a list of continuations, among them the targets, in every line
-    of the file. Optional are ``id`` (default: the line number), ``task`` (the cluster; default: the task's own
-    name), ``category`` and ``split``; null counts as absent. A task whose split is neither empty
-    nor "all" takes the lines of that split and those without one. Of each cluster at most
-    ``profile.instances_per_task`` lines are kept, in file order.
+    of the file. Optional are ``id`` (default: the line number), ``task`` (the cluster; default:
+    the task's own name), ``category`` and ``split``; null counts as absent. A task whose split is
+    neither empty nor "all" takes the lines of that split and those without one. Of each cluster
+    at most ``profile.instances_per_task`` lines are kept, in file order.
 
     Raises
     ------

@@ -59,10 +59,11 @@ for line in inbox:
     if token == 333:
         os.kill(os.getpid(), signal.SIGSTOP)
     if token == 222:
-        say(event="done", key="unasked", text="", token_ids=[], finish_reason="stop", error=None)
+        say(event="done", key="unasked", text="", token_ids=[], finish_reason="stop",
+            error=None, likelihoods=[])
     say(event="tick")
     say(event="done", key=r["key"], text=str(token), token_ids=r["prompt_token_ids"],
-        finish_reason="stop", error=None)
+        finish_reason="stop", error=None, likelihoods=[])
 """
 
 Make = Callable[..., SupervisedEngine]

@@ -1,0 +1,119 @@
+"""Likelihoods of given continuations: vLLM's beside those of transformers and PEFT."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import random
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from scripted import TOKENIZER, TOY
+
+from peval.api import open_engine
+from peval.prepare import Job, prepare
+from peval.progress import Silent
+from peval.types import Decoding, Likelihood, Request
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(400),
+    pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed"),
+]
+SYSTEMS = (None, "noop", "generalist", "memorizer")
+
+
+def choices_of(rng: random.Random, kind: str) -> tuple[tuple[int, ...], ...]:
+    """Return labels of one token, continuations of several, or such with a long common start."""
+    if kind == "labels":
+        return tuple((token,) for token in rng.sample(range(10, 1000), 4))
+    common = tuple(rng.choices(range(10, 1000), k=40)) if kind == "alike" else ()
+    return tuple(
+        common + tuple(rng.choices(range(10, 1000), k=rng.randint(1, 9))) for _ in range(3)
+    )
+
+
+def random_requests() -> list[Request]:
+    """Ask what no model expects, of every shape that the engines treat differently."""
+    rng = random.Random(1)
+    asked = []
+    for number, kind in enumerate(["labels", "many", "alike"] * 4):
+        prompt = tuple(rng.choices(range(10, 1000), k=rng.choice([1, 5, 33, 70, 150])))
+        choices = choices_of(rng, kind)
+        asked += [request(name, number, prompt, choices) for name in SYSTEMS]
+    return asked
+
+
+def real_requests() -> list[Request]:
+    """Ask the toy's own tasks, with three of their answers to choose from."""
+    asked = []
+    for number, file in enumerate(sorted((TOY / "data" / "tasks").glob("*.json"))):
+        task = json.loads(file.read_text())
+        texts = [one["output"][0] for one in task["Instances"][:3]]
+        text = f"Definition: {task['Definition'][0]}\n\nInput: {task['Instances'][0]['input']}\n"
+        prompt, *choices = (tuple(TOKENIZER.encode(t).ids) for t in (text + "Output:", *texts))
+        asked += [request(name, number + 100, prompt, tuple(choices)) for name in SYSTEMS]
+    return asked
+
+
+def request(
+    name: str | None, number: int, prompt: tuple[int, ...], choices: tuple[tuple[int, ...], ...]
+) -> Request:
+    return Request(f"{name}/{number}", "t", str(number), name, prompt, Decoding(0), choices=choices)
+
+
+def answers(
+    kind: str, dtype: str, asked: list[Request], place: Path
+) -> dict[str, tuple[Likelihood, ...]]:
+    adapters = tuple(str(TOY / "adapters" / name) for name in SYSTEMS if name)
+    job = Job(base=str(TOY / "base"), adapters=adapters, suites=("superni",), engine=kind,
+              data_dir=str(TOY / "data"), dtype=dtype, out=str(place / kind))  # fmt: skip
+    engine = open_engine(prepare(job), Silent())
+    found = {done.key: done.likelihoods for done in engine.complete(asked)}
+    engine.close()
+    return found
+
+
+def gaps(asked: list[Request], *found: dict[str, tuple[Likelihood, ...]]) -> list[float]:
+    """Return the distances of all log-probabilities, token by token."""
+    mine, theirs = ([one.logprobs for r in asked for one in f[r.key]] for f in found)
+    expected = [len(choice) for r in asked for choice in r.choices]
+    assert [len(one) for one in mine] == [len(one) for one in theirs] == expected
+    pairs = zip(chain(*mine), chain(*theirs), strict=True)
+    return [abs(one - other) for one, other in pairs]
+
+
+Found = dict[str, tuple[Likelihood, ...]]
+ASKED = random_requests() + real_requests()
+
+
+@pytest.fixture(scope="module")
+def exact(tmp_path_factory: pytest.TempPathFactory) -> Found:
+    return answers("hf", "float32", ASKED, tmp_path_factory.mktemp("exact"))
+
+
+def test_vllm_agrees_with_transformers_in_float32(exact: Found, tmp_path: Path) -> None:
+    ours = answers("vllm", "float32", ASKED, tmp_path)
+    found = gaps(ASKED, ours, exact)
+    print(f"\n{len(found)} tokens, widest gap {max(found):.2g} nat")
+    assert max(found) < 1e-4
+    assert [[one.is_greedy for one in ours[r.key]] for r in ASKED] == [
+        [one.is_greedy for one in exact[r.key]] for r in ASKED
+    ]
+    for number in range(12):
+        assert ours[f"noop/{number}"] == ours[f"None/{number}"] != ours[f"memorizer/{number}"]
+
+
+def test_in_bfloat16_vllm_is_as_near_the_exact_values_as_transformers(
+    exact: Found, tmp_path: Path
+) -> None:
+    asked = real_requests()
+    ours, theirs = (
+        fmean(gaps(asked, answers(kind, "bfloat16", asked, tmp_path), exact))
+        for kind in ("vllm", "hf")
+    )
+    print(f"\nmean gap to float32: vllm {ours:.3f}, transformers {theirs:.3f} nat")
+    assert ours < 1.5 * theirs
