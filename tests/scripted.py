@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from peval.types import Completion, Request
+from peval.types import Completion, Likelihood, Request
 
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "toy"
@@ -39,10 +39,22 @@ class ScriptedEngine:
                 yield self.answer(request)
 
     def answer(self, request: Request) -> Completion:
+        if request.choices:
+            return Completion(request.key, "", (), "stop", likelihoods=self.likelihoods(request))
         # Words of the question's end: right now and then; the noop adapter says what the base does.
         n_tokens = {"generalist": 7}.get(request.adapter or "", 12)
         ids = request.prompt_token_ids[-4 - n_tokens : -4]
         return Completion(request.key, TOKENIZER.decode(list(ids)).strip(), ids, "stop")
+
+    def likelihoods(self, request: Request) -> tuple[Likelihood, ...]:
+        # The generalist knows the answer, which the prompt's end names; others like short choices.
+        ending = TOKENIZER.decode(list(request.prompt_token_ids[-6:]))
+        texts = [TOKENIZER.decode(list(choice)).strip() for choice in request.choices]
+        knows = request.adapter == "generalist"
+        return tuple(
+            Likelihood((-1.0 if knows and text in ending else -2.0,) * len(choice), False)
+            for text, choice in zip(texts, request.choices, strict=True)
+        )
 
     def close(self) -> None:
         self.closed = True

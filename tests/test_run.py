@@ -189,6 +189,25 @@ def test_ones_own_file_is_scored_by_line(
     assert {e.group for e in results.estimates} == {None}
 
 
+def test_multiple_choice_is_scored_by_likelihood(
+    engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [
+        {"input": f"The word is {word}.", "choices": [" yellow", " red", " green"], "output": word}
+        for word in (" red", " green", " yellow", " green")
+    ]
+    file = tmp_path / "colours.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    results = peval.score(**options | {"suite": (), "tasks": [str(file)]})
+    assert results.estimate("colours", "accuracy", "generalist").value == 1.0
+    assert (results.estimate("colours", "accuracy").value or 0) < 1.0
+    assert results.estimate("colours", "accuracy", "majority-target").value == 0.5
+    assert {e.metric for e in results.estimates} == {"accuracy", "accuracy_norm"}
+    frame = pandas.read_parquet(Path(options["out"]) / "completions.parquet")
+    assert {len(logprobs) for logprobs in frame.logprobs} == {3}
+    assert "green" in Path(options["out"], "report.md").read_text()
+
+
 def test_changed_data_is_another_run(
     engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -15,13 +15,22 @@ from peval import store as store_module
 from peval.errors import RunError
 from peval.sqlite_file import journal_mode
 from peval.store import Store
-from peval.types import Completion, Decoding, Example, Instruction, Request, Sample, Score
+from peval.types import (
+    Completion,
+    Decoding,
+    Example,
+    Instruction,
+    Likelihood,
+    Request,
+    Sample,
+    Score,
+)
 
 INSTRUCTION = Instruction("Überschrift finden\n第二", (Example("ein", ""), Example("", "zwei")))
 SAMPLES = {
     "zeta": [
         Sample("b", "naïve \x00 🙂", ("一", ""), "cluster-1", "category", INSTRUCTION),
-        Sample("a", "", (), "cluster-2", "", replace(INSTRUCTION)),
+        Sample("a", "", (), "cluster-2", "", replace(INSTRUCTION), (" one", " two")),
     ],
     "alpha": [Sample("b", "plain", ("x",), "cluster-1")],
 }
@@ -38,6 +47,8 @@ REQUESTS = [
     Request(key_of(2), "zeta", "b", "", (1, 2, 3), WARM, prompt_was_cut=True),
     Request(key_of(3), "zeta", "a", "ädapter", (), GREEDY),
     Request(key_of(3), "alpha", "b", "ädapter", (), GREEDY),
+    Request(key_of(4), "alpha", "b", None, (1, 2), Decoding(0), choices=((3,), (4, 5))),
+    Request(key_of(4), "alpha", "b", None, (1, 2), Decoding(0), choices=((3,), (4, 5)), part=1),
 ]
 
 
@@ -366,8 +377,8 @@ def sqlite_file(path: Path, statement: str) -> None:
         (lambda path: path.write_bytes(b"\x00garbage" * 500), "not a store"),
         (lambda path: path.write_text("{}"), "not a store"),
         (lambda path: path.mkdir(), "cannot be opened"),
-        (lambda path: sqlite_file(path, "PRAGMA user_version = 2"), "version 2, .* reads 1"),
-        (lambda path: sqlite_file(path, "CREATE TABLE theirs (x)"), "version 0, .* reads 1"),
+        (lambda path: sqlite_file(path, "PRAGMA user_version = 1"), "version 1, .* reads 2"),
+        (lambda path: sqlite_file(path, "CREATE TABLE theirs (x)"), "version 0, .* reads 2"),
     ],
 )
 def test_a_file_that_is_no_store_is_refused_unchanged(path: Path, make: object, what: str) -> None:
@@ -434,3 +445,13 @@ def test_both_journal_modes_store_and_sync(
             store.add(success(key_of(i)))
             store.flush()
         assert len(one.done(key_of(i) for i in range(100))) == 100
+
+
+def test_likelihoods_come_back_to_the_last_bit(path: Path) -> None:
+    key = key_of("scored")
+    likelihoods = (Likelihood((-0.1, -1e-30, -12.345678901234567), True), Likelihood((), False))
+    scored = Completion(key, "", (), "stop", likelihoods=likelihoods)
+    with Store(path) as store:
+        store.add(scored)
+    with Store(path) as store:
+        assert store.completions([key]) == {key: scored}

@@ -106,3 +106,19 @@ def test_empty_missing_and_unnamed(tmp_path):
         datasets.read(task(tmp_path / "b.jsonl"), None)
     with pytest.raises(TaskError, match="needs 'source'"):
         datasets.read(dataclasses.replace(task("x"), source=None), None)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"input": "q", "choices": ["a"], "output": "a"}, "two or more different texts"),
+        ({"input": "q", "choices": ["a", "a"], "output": "a"}, "two or more different texts"),
+        ({"input": "q", "choices": ["a", ""], "output": "a"}, "not empty"),
+        ({"input": "q", "choices": ["a", "b"], "output": "c"}, "'c' is not among the 'choices'"),
+        ({"input": "q", "output": "c"}, "in every line or in none"),
+    ],
+)
+def test_choices_that_make_no_sense_are_refused(tmp_path, row, why):
+    good = {"input": "q", "choices": ["a", "b"], "output": "a"}
+    with pytest.raises(DataError, match=why):
+        datasets.read(task(write(tmp_path / "f.jsonl", good, row)), None)

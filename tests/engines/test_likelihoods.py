@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import random
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
