@@ -91,7 +91,7 @@ def test_equal_instructions_and_prompts_are_stored_once(path: Path) -> None:
         prompts = [request.prompt_token_ids for request in store.requests()]
     assert found["a"].instruction is found["b"].instruction
     assert prompts[0] is prompts[1]
-    assert count(path, "shared") == 5  # 1 instruction, 2 prompts, 2 decodings
+    assert count(path, "shared") == 8  # 1 instruction, 3 prompts, 3 decodings, 1 set of choices
 
 
 def test_put_plan_is_idempotent_and_can_grow(path: Path) -> None:
@@ -102,7 +102,7 @@ def test_put_plan_is_idempotent_and_can_grow(path: Path) -> None:
         assert store.requests() == REQUESTS
         store.put_plan(SAMPLES, [*REQUESTS, more])
         assert store.requests() == [*REQUESTS, more]
-    assert (count(path, "samples"), count(path, "requests")) == (3, 5)
+    assert (count(path, "samples"), count(path, "requests")) == (3, 7)
 
 
 @pytest.mark.parametrize(
