@@ -15,7 +15,9 @@ from peval.types import Decoding, Profile, Task
 
 Noun = TypeVar("Noun", Task, Profile, Decoding)
 
+LM_EVAL = "lm-eval:"
 _NOT_TASKS = ("profiles", "suites")
+_NEEDS_A_NAME = ("jsonl", "lm-eval")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def suites(folder: Path | None = None) -> dict[str, tuple[str, ...]]:
         where = f"{path.name}: {name}"
         _check_keys(body, {"description", "tasks"}, where)
         named[name] = tuple(_list_of_strings(body.get("tasks"), f"{where}: tasks"))
-    return {name: (name,) for name in task_names(folder) if name != "jsonl"} | named
+    return {name: (name,) for name in task_names(folder) if name not in _NEEDS_A_NAME} | named
 
 
 def task_names(folder: Path | None = None) -> list[str]:
@@ -95,10 +97,13 @@ def select(suite_names: Sequence[str], names: Sequence[str], profile: str | None
         chosen |= {name: load_task(name, profile) for name in known[suite]}
     clusters = []
     for name in names:
-        if name.endswith((".jsonl", ".jsonl.gz")):
+        if name.startswith(LM_EVAL):
+            task = _lm_eval_task(name)
+            chosen[task.name] = task
+        elif name.endswith((".jsonl", ".jsonl.gz")):
             task = _jsonl_task(name, profile, taken=chosen)
             chosen[task.name] = task
-        elif name in task_names() and name != "jsonl":
+        elif name in task_names() and name not in _NEEDS_A_NAME:
             chosen[name] = load_task(name, profile)
         else:
             clusters.append(name)
@@ -112,6 +117,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> TaskError:
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
     return TaskError(f"no {kind} named {name!r}; did you mean {', '.join(near)}?")
+
+
+def _lm_eval_task(name: str) -> Task:
+    """Return a task that stands for all that lm-evaluation-harness knows by a name."""
+    task = load_task("lm-eval")
+    return dataclasses.replace(task, name=name, source=name.removeprefix(LM_EVAL))
 
 
 def _jsonl_task(file: str, profile: str | None, taken: Mapping[str, Task]) -> Task:
@@ -139,7 +150,7 @@ def _build(noun: type[Noun], body: Mapping[str, Any], where: str) -> Noun:
     """Make a frozen record of `body`, after checking every value's type."""
     hints = get_type_hints(noun)
     for field in dataclasses.fields(noun):
-        required = field.default is dataclasses.MISSING
+        required = field.default is field.default_factory is dataclasses.MISSING
         if required and field.name not in body:
             raise TaskError(f"{where}: {field.name} is missing")
         if field.name in body and not _fits(body[field.name], hints[field.name]):

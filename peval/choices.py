@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 from peval.errors import DataError
 from peval.prompts import Prompt, Tokenizer, encode_all, keep_end, token_ids
+from peval.queries import SPARE_TOKENS, encode_queries
 from peval.types import Profile, Sample
-
-# A continuation's last token is predicted, not read, and vLLM wants room for one token more.
-_SPARE_TOKENS = 1
 
 
 def prompts_of(
     samples: Sequence[Sample], profile: Profile, tokenizer: Tokenizer, context_tokens: int
 ) -> list[tuple[Prompt, ...]]:
-    """Return the prompts of each sample: one to be answered, or one with its choices.
+    """Return the prompts of each sample: one to be answered, one with its choices, or its queries'.
 
     Raises
     ------
     DataError
         A choice is empty or leaves no room for its prompt.
     """
+    if any(sample.queries for sample in samples):
+        return encode_queries(samples, tokenizer, context_tokens)
     if not any(sample.choices for sample in samples):
         return [(prompt,) for prompt in encode_all(samples, profile, tokenizer, context_tokens)]
     return [(prompt,) for prompt in encode_choices(samples, tokenizer, context_tokens)]
@@ -54,7 +54,7 @@ def _prompt(
     sample: Sample, head: list[int], wholes: list[list[int]], tokenizer: Tokenizer, context: int
 ) -> Prompt:
     choices = tuple(tuple(whole[len(head) :]) for whole in wholes)
-    room = context - _SPARE_TOKENS - max(map(len, choices))
+    room = context - SPARE_TOKENS + 1 - max(map(len, choices))
     if not all(choices):
         raise DataError(f"the sample '{sample.id}' has a choice without a token of its own")
     if room < 1 or not head:

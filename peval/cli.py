@@ -109,12 +109,18 @@ def _add_score(commands: Any) -> None:
                     metavar="NAME", help="see `peval tasks`")  # fmt: skip
     on.add_argument(
         "--task", dest="tasks", nargs="+", action="extend", default=[], metavar="NAME",
-        help="a task, a FILE.jsonl, or a Super-NaturalInstructions task to narrow the suite to",
+        help="a task, a FILE.jsonl, lm-eval:NAME, or a Super-NaturalInstructions task to narrow "
+        "the suite to",
     )  # fmt: skip
     on.add_argument("--profile", metavar="NAME", help="another way of asking: see `peval tasks`")
     on.add_argument("--limit", type=int, metavar="N", help="at most N instances of each task")
     on.add_argument("--data-dir", metavar="DIR",
                     help="natural-instructions checkout, or hub:OWNER/NAME")  # fmt: skip
+    harness = score.add_argument_group("lm-eval tasks; as in lm_eval itself")
+    harness.add_argument("--num-fewshot", type=int, metavar="N", help="examples in each prompt")
+    harness.add_argument("--include-path", metavar="DIR", help="a folder with more task files")
+    harness.add_argument("--allow-task-code", action="store_true", default=None,
+                         help="let those files run Python code")  # fmt: skip
     how = score.add_argument_group("how")
     how.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
     how.add_argument("--engine", default="auto", choices=("auto", "vllm", "hf", "replay"))
@@ -131,12 +137,15 @@ def _add_score(commands: Any) -> None:
 
 def score_command(arguments: argparse.Namespace) -> int:
     """Run ``peval score``."""
+    from peval.bridges.lm_eval_tasks import SETTINGS as LM_EVAL_SETTINGS
     from peval.prepare import Job, command_line, prepare
 
     options = {name: getattr(arguments, name) for name in Job.__dataclass_fields__
                if hasattr(arguments, name)}  # fmt: skip
     for name in ("adapters", "suites", "tasks", "reuse"):
         options[name] = tuple(options[name])
+    harness = {name: getattr(arguments, name) for name in LM_EVAL_SETTINGS}
+    options["lm_eval"] = {name: value for name, value in harness.items() if value is not None}
     setup = prepare(Job(**options, engine_options=engine_options(arguments.engine_args)))
     if arguments.dry_run:
         from peval import outline

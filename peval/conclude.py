@@ -16,7 +16,14 @@ from peval.report.markdown import write_report
 from peval.results import Answers, Results
 from peval.rundir import PLANNED, RunDir, adapter_of, record, task_of, write_json
 from peval.scorers.text import SCORER_VERSION
-from peval.scoring import Asked, by_system_and_sample, score_prediction, score_system, tokenizer_of
+from peval.scoring import (
+    Asked,
+    aggregates,
+    by_system_and_sample,
+    score_prediction,
+    score_system,
+    tokenizer_of,
+)
 from peval.signature import signature
 from peval.store import Store
 from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
@@ -98,16 +105,17 @@ def _results(
             for name, asked in part.requests.items()
         }
         sign = partial(signature, manifest)
+        how = aggregates(part.task)
         base = systems.get(None)
         if base:
-            estimates += results.estimates(part.task, part.samples, None, base, sign)
+            estimates += results.estimates(part.task, part.samples, None, base, sign, how)
         for adapter in adapters:
             theirs = systems[adapter.name]
-            estimates += results.estimates(part.task, part.samples, adapter, theirs, sign)
+            estimates += results.estimates(part.task, part.samples, adapter, theirs, sign, how)
             if base:
                 seed = manifest["job"]["seed"]
                 comparisons += results.comparisons(
-                    part.task, part.samples, adapter, (theirs, base), seed
+                    part.task, part.samples, adapter, (theirs, base), seed, how
                 )
         baselines += _baselines(part)
     return Results(
@@ -122,6 +130,8 @@ def _results(
 
 def _baselines(part: Scored) -> Iterator[Estimate]:
     """Yield the estimates of answers that need no model, on the same items."""
+    if any(sample.queries for sample in part.samples):
+        return  # only the harness that asked can score
     task, tokenize = part.task, tokenizer_of(part.task)
     nothing = np.zeros(len(part.samples), dtype=bool)
     for name, baseline in BASELINES.items():

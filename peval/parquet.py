@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -41,8 +42,10 @@ def write_parquet(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    metrics = sorted({metric for _, score in rows if score for metric in score.values})
-    schema = _schema(metrics)
+    found = [score.values for _, score in rows if score]
+    metrics = sorted({metric for values in found for metric in values})
+    compound = {m for values in found for m, value in values.items() if isinstance(value, list)}
+    schema = _schema(metrics, compound)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with pq.ParquetWriter(part, schema, compression="zstd") as writer:
@@ -71,7 +74,8 @@ def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
         yield group
 
 
-def _schema(metrics: Sequence[str]) -> Any:
+def _schema(metrics: Sequence[str], compound: set[str]) -> Any:
+    """Return the columns; compound metrics, which only all items have, are JSON of their parts."""
     import pyarrow as pa
 
     texts = ("task", "sample_id", "adapter", "key", "category", "cluster", "input")
@@ -80,7 +84,8 @@ def _schema(metrics: Sequence[str]) -> Any:
     fields += [("finish_reason", pa.string()), ("n_tokens", pa.int32()), ("error", pa.string())]
     fields += [("prompt_was_cut", pa.bool_()), ("part", pa.int32())]
     fields += [("logprobs", pa.list_(pa.float64()))]  # the sum over each choice's tokens
-    return pa.schema(fields + [(metric, pa.float64()) for metric in metrics])
+    kinds = {metric: pa.string() if metric in compound else pa.float64() for metric in metrics}
+    return pa.schema(fields + list(kinds.items()))
 
 
 def _row(
@@ -106,5 +111,9 @@ def _row(
         "prompt_was_cut": request.prompt_was_cut,
         "part": request.part,
         "logprobs": completion and [one.total for one in completion.likelihoods],
-        **(score.values if score else {}),
+        **{m: _cell(value) for m, value in (score.values if score else {}).items()},
     }
+
+
+def _cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list) else value

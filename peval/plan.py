@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from peval.prompts import Prompt
 from peval.types import Adapter, Base, Decoding, Request, Sample, Task
@@ -71,25 +73,35 @@ def _round(
     part: Encoded, members: Sequence[Adapter | None], base: Base, serving: Serving
 ) -> list[Request]:
     """Return the requests of one task for the adapters of one round."""
-    is_choice = any(prompt.choices for prompts in part.prompts for prompt in prompts)
-    decoding = SCORED if is_choice else part.task.profile.decoding
-    askers = [(a.name if a else None, key_prefix(base, a, serving, decoding)) for a in members]
+    own = part.task.profile.decoding
+
+    @cache
+    def prefix(adapter: Adapter | None, decoding: Decoding) -> bytes:
+        return key_prefix(base, adapter, serving, decoding)
+
     return [
         Request(
-            key=_key(prefix, prompt),
+            key=_key(prefix(adapter, decoding_of(prompt, own)), prompt),
             task=part.task.name,
             sample_id=sample.id,
-            adapter=name,
+            adapter=adapter.name if adapter else None,
             prompt_token_ids=prompt.token_ids,
-            decoding=decoding,
+            decoding=decoding_of(prompt, own),
             prompt_was_cut=prompt.was_cut,
             choices=prompt.choices,
             part=number,
         )
         for sample, prompts in zip(part.samples, part.prompts, strict=True)
         for number, prompt in enumerate(prompts)
-        for name, prefix in askers
+        for adapter in members
     ]
+
+
+def decoding_of(prompt: Prompt, own: Decoding) -> Decoding:
+    """Return how a prompt is answered: its own way, or the profile's, or not by generation."""
+    if prompt.choices:
+        return SCORED
+    return dataclasses.replace(prompt.decoding, seed=own.seed) if prompt.decoding else own
 
 
 def key_prefix(base: Base, adapter: Adapter | None, serving: Serving, decoding: Decoding) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any
 from peval import adapters as adapter_files
 from peval import catalog, datasets, engines
 from peval.bases import file_hashes, load_base, weight_shapes
+from peval.bridges import lm_eval_samples
 from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
@@ -56,6 +57,9 @@ class Job:
         Passed to the engine; None and empty choose by the base and the tasks.
     with_base
         Whether the base itself is scored as the control.
+    lm_eval
+        Settings for lm-evaluation-harness tasks: ``num_fewshot``, ``include_path``,
+        ``allow_task_code``.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -75,6 +79,7 @@ class Job:
     engine_options: Mapping[str, object] = field(default_factory=dict)
     with_base: bool = True
     allow_base_mismatch: bool = False
+    lm_eval: Mapping[str, object] = field(default_factory=dict)
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -137,9 +142,10 @@ def prepare(job: Job) -> Setup:
     selection = catalog.select(job.suites, job.tasks, job.profile)
     clusters = _narrowed(job, selection)
     tasks = tuple(
-        _adjusted(task, job)
+        part
         for task in selection.tasks
-        if not selection.clusters or task.reader == "jsonl" or task.name in clusters
+        if not selection.clusters or task.reader != "superni" or task.name in clusters
+        for part in _expanded(_adjusted(task, job), job)
     )
     for task in tasks:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
@@ -217,6 +223,13 @@ def _adjusted(task: Task, job: Job) -> Task:
     return dataclasses.replace(task, profile=profile, metrics=metrics)
 
 
+def _expanded(task: Task, job: Job) -> list[Task]:
+    """Return the tasks that another harness knows by one name; any other task is itself."""
+    if task.reader != "lm-eval":
+        return [task]
+    return lm_eval_samples.expand(dataclasses.replace(task, settings=dict(job.lm_eval)))
+
+
 def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
     """Return the base and its vetted adapters."""
     paths = adapter_files.expand(job.adapters)
@@ -279,6 +292,9 @@ def _narrowed(job: Job, selection: catalog.Selection) -> dict[str, list[str]]:
 
 def _data_sha256(task: Task, job: Job, clusters: Sequence[str] | None) -> str:
     """Return a hash of the files that a task reads, by name and content."""
+    if task.reader == "lm-eval":
+        samples = datasets.read(task, _data_dir(job)).samples
+        return digest([[s.id, s.targets, [record(q) for q in s.queries]] for s in samples])
     files = datasets.files_of(task, _data_dir(job), clusters)
     try:
         return digest([[file.name, file_sha256(file)] for file in files])

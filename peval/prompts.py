@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from peval.errors import DataError, TaskError
-from peval.types import Example, Profile, Sample
+from peval.types import Decoding, Example, Profile, Sample
 
 
 class Tokenizer(Protocol):
     """What is needed of a transformers tokenizer."""
 
     bos_token_id: int | None
+    eos_token_id: int | None
 
     def __call__(self, text: list[str], **options: Any) -> Mapping[str, Any]:
         """Return a mapping whose ``input_ids`` holds one list of ids per text."""
@@ -34,7 +35,8 @@ class Tokenizer(Protocol):
 class Prompt:
     """The token ids of one prompt; ``was_cut`` says that text was removed to make it fit.
 
-    ``choices`` are the continuations to be scored; without any, an answer is generated.
+    ``choices`` are the continuations to be scored; without any, an answer is generated, by the
+    prompt's own ``decoding`` or else the profile's.
 
     An example that was left out for want of room is part of the ``tk-instruct`` encoding, not a
     cut.
@@ -43,6 +45,7 @@ class Prompt:
     token_ids: tuple[int, ...]
     was_cut: bool
     choices: tuple[tuple[int, ...], ...] = ()
+    decoding: Decoding | None = None
 
 
 def encode(sample: Sample, profile: Profile, tokenizer: Tokenizer, context_tokens: int) -> Prompt:

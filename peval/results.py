@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from peval import stats
+from peval import corpus, stats
+from peval.corpus import Aggregate, is_mean
 from peval.errors import RunError
 from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
 
@@ -106,12 +107,13 @@ def load_results(path: Path) -> Results:
 class Answers:
     """One system's scores on one task, in the order of its samples.
 
-    ``values`` maps a metric to an array of shape (n_samples,), NaN where there is no score;
+    ``values`` maps a metric to an array of shape (n_samples,), NaN (or None) where there is no
+    score;
     ``truncated`` and ``cut`` are masks of the same shape; ``said`` holds what was answered, to be
     compared, and None where something is missing.
     """
 
-    values: Mapping[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[Any]]
     truncated: NDArray[np.bool_]
     cut: NDArray[np.bool_]
     said: tuple[object, ...]
@@ -135,13 +137,34 @@ def answers(
     found = [[completions.get(request.key) for request in asked] for asked in requests]
     return Answers(
         values={
-            metric: np.array([s.values.get(metric, math.nan) if s else math.nan for s in scores])
+            metric: _column([s.values.get(metric) if s else None for s in scores])
             for metric in task.metrics
         },
         truncated=np.array([any(c and c.finish_reason == "length" for c in a) for a in found]),
         cut=np.array([any(request.prompt_was_cut for request in asked) for asked in requests]),
         said=tuple(map(_said, found)),
     )
+
+
+def _column(values: Sequence[Any]) -> NDArray[Any]:
+    """Return numbers as floats with NaN where there is none, anything else as objects."""
+    if all(value is None or isinstance(value, int | float) for value in values):
+        return np.array([math.nan if value is None else value for value in values], dtype=float)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
+def _is_there(values: NDArray[Any]) -> NDArray[np.bool_]:
+    if values.dtype == object:
+        return np.array([value is not None for value in values], dtype=bool)
+    there: NDArray[np.bool_] = ~np.isnan(values)
+    return there
+
+
+def _is_share(values: NDArray[Any]) -> bool:
+    """Tell whether a metric's values are numbers in [0, 1], whose plain mean is meant."""
+    return bool(values.dtype != object and np.all((values >= 0) & (values <= 1)))
 
 
 def _said(parts: Sequence[Completion | None]) -> object:
@@ -157,6 +180,7 @@ def estimates(
     adapter: Adapter | str | None,
     system: Answers,
     sign: Signer,
+    aggregates: Mapping[str, Aggregate] = {},
 ) -> Iterator[Estimate]:
     """Yield one system's estimates on one task: whole, by category, by cluster.
 
@@ -167,11 +191,10 @@ def estimates(
     for metric in task.metrics:
         values = system.values[metric]
         for group, mask in groups(samples):
-            there = mask & ~np.isnan(values)
+            there = mask & _is_there(values)
             n_items = int(there.sum())
-            interval = (
-                stats.mean_interval(values[there], list(clusters[there])) if n_items else None
-            )
+            found = values[there], list(clusters[there])
+            interval = _interval(*found, aggregates.get(metric)) if n_items else None
             yield Estimate(
                 task=task.name,
                 metric=metric,
@@ -195,6 +218,7 @@ def comparisons(
     adapter: Adapter,
     pair: tuple[Answers, Answers],
     seed: int,
+    aggregates: Mapping[str, Aggregate] = {},
 ) -> Iterator[Comparison]:
     """Yield one adapter's paired differences to the base: `pair` is (adapter's, base's).
 
@@ -205,14 +229,18 @@ def comparisons(
     clusters = np.array([sample.cluster for sample in samples], dtype=object)
     same = np.array([a is not None and a == b for a, b in zip(system.said, base.said)])  # noqa: B905
     for metric in task.metrics:
-        difference = system.values[metric] - base.values[metric]
+        mine, theirs = system.values[metric], base.values[metric]
         for group, mask in groups(samples):
-            there = mask & ~np.isnan(difference)
-            d, c = difference[there], list(clusters[there])
+            there = mask & _is_there(mine) & _is_there(theirs)
+            both, c = (mine[there], theirs[there]), list(clusters[there])
             n_identical = int((there & same).sum())
-            interval = _difference(d, c, n_identical) if len(d) else None
-            tested = interval is not None and not (group or "").startswith("task:")
-            test = stats.sign_flip_test(d, c, seed) if tested else None
+            interval, test = (
+                _difference(both, c, n_identical, seed, aggregates.get(metric))
+                if len(c)
+                else (None, None)
+            )
+            if (group or "").startswith("task:"):
+                test = None
             yield Comparison(
                 task=task.name,
                 metric=metric,
@@ -224,20 +252,40 @@ def comparisons(
                 high=interval.high if interval else None,
                 p_value=test.p_value if test else None,
                 test=test.name if test else "none",
-                n_items=len(d),
+                n_items=len(c),
                 n_clusters=interval.n_clusters if interval else 0,
                 n_identical=n_identical,
             )
 
 
-def _difference(
-    differences: NDArray[np.float64], clusters: list[str], n_identical: int
+def _interval(
+    values: NDArray[Any], clusters: list[str], aggregate: Aggregate | None
 ) -> stats.Interval:
-    """Return the interval of a difference; none is needed where every answer is the base's."""
-    interval = stats.difference_interval(differences, clusters)
-    if n_identical == len(differences):
-        return dataclasses.replace(interval, low=0.0, high=0.0)
-    return interval
+    """Return a metric's interval: of a mean of shares, or of whatever ``aggregate`` computes."""
+    if aggregate is None or (_is_share(values) and is_mean(aggregate)):
+        return stats.mean_interval(values, clusters)
+    return corpus.interval(values.tolist(), clusters, aggregate)
+
+
+def _difference(
+    both: tuple[NDArray[Any], NDArray[Any]],
+    clusters: list[str],
+    n_identical: int,
+    seed: int,
+    aggregate: Aggregate | None,
+) -> tuple[stats.Interval, stats.Test]:
+    """Return a paired difference's interval, of no width where every answer is alike; its test."""
+    mine, theirs = both
+    if aggregate is None or (_is_share(mine) and _is_share(theirs) and is_mean(aggregate)):
+        d = mine - theirs
+        interval = stats.difference_interval(d, clusters)
+        test = stats.sign_flip_test(d, clusters, seed)
+    else:
+        pair = mine.tolist(), theirs.tolist()
+        interval, test = corpus.difference(pair, clusters, aggregate)
+    if n_identical == len(clusters):
+        interval = dataclasses.replace(interval, low=0.0, high=0.0)
+    return interval, test
 
 
 def groups(samples: Sequence[Sample]) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from peval.bridges import lm_eval_scores
+from peval.corpus import Aggregate
 from peval.errors import DataError
 from peval.scorers.choice import score_choice
 from peval.scorers.text import (
@@ -55,33 +57,53 @@ def score_system(
     """
     keys = [score_key(asked, task, s) for asked, s in zip(requests, samples, strict=True)]
     known = store.scores(keys)
-    tokenize = tokenizer_of(task)
-    new: dict[str, Score] = {}
-    scores: list[Score | None] = []
-    for key, asked, sample in zip(keys, requests, samples, strict=True):
-        answers = [completions[r.key] for r in asked if r.key in completions]
-        why = next((answer.error for answer in answers if answer.error is not None), None)
-        if len(answers) < len(asked):
-            scores.append(None)
-        elif why is not None:
-            scores.append(Score(asked[0].key, {}, "failed", why=why))
-        else:
-            if key not in known and key not in new:
-                values = _values(answers, sample, task, tokenize)
-                new[key] = Score(asked[0].key, values)
-            scores.append(known.get(key) or new[key])
-    store.add_scores(new.items())
-    return scores
+    answers = [[completions[r.key] for r in asked if r.key in completions] for asked in requests]
+    fresh = {
+        key: (asked[0].key, sample, mine)
+        for key, asked, sample, mine in zip(keys, requests, samples, answers, strict=True)
+        if key not in known and len(mine) == len(asked) and not any(a.error for a in mine)
+    }
+    if fresh:
+        names, many, said = zip(*fresh.values(), strict=True)
+        found = zip(names, _values(task, many, said), strict=True)
+        new = {key: Score(name, values) for key, (name, values) in zip(fresh, found, strict=True)}
+        store.add_scores(new.items())
+        known |= new
+    return [
+        known[key] if key in known else _unscored(asked, mine)
+        for key, asked, mine in zip(keys, requests, answers, strict=True)
+    ]
+
+
+def _unscored(asked: Asked, answers: Sequence[Completion]) -> Score | None:
+    """Return a failed score where a part failed, or None where one is still to come."""
+    if len(answers) < len(asked):
+        return None
+    why = next(answer.error for answer in answers if answer.error is not None)
+    return Score(asked[0].key, {}, "failed", why=why)
 
 
 def _values(
-    answers: Sequence[Completion], sample: Sample, task: Task, tokenize: Tokenize
-) -> dict[str, float]:
-    """Return what one sample's answers are worth by each of the task's metrics."""
-    (answer,) = answers
+    task: Task, samples: Sequence[Sample], answers: Sequence[Sequence[Completion]]
+) -> Sequence[Mapping[str, Any]]:
+    """Return what each sample's answers are worth by each of the task's metrics."""
+    if task.reader == "lm-eval":
+        return lm_eval_scores.values(task, samples, answers)
+    tokenize = tokenizer_of(task)
+    return [_value(task, s, one, tokenize) for s, (one,) in zip(samples, answers, strict=True)]
+
+
+def _value(
+    task: Task, sample: Sample, answer: Completion, tokenize: Tokenize
+) -> Mapping[str, float]:
     if sample.choices:
         return score_choice(answer.likelihoods, sample, task.metrics)
     return score_text(answer.text, sample.targets, task.metrics, tokenize)
+
+
+def aggregates(task: Task) -> Mapping[str, Aggregate]:
+    """Return, for metrics that are not plain means of items in [0, 1], how they are computed."""
+    return lm_eval_scores.aggregations(task) if task.reader == "lm-eval" else {}
 
 
 def score_prediction(

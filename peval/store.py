@@ -27,6 +27,7 @@ from peval.types import (
     Example,
     Instruction,
     Likelihood,
+    Query,
     Request,
     Sample,
     Score,
@@ -105,6 +106,7 @@ class Store:
         for task, sample_id, row, body in rows:
             fields = self._unpack(body)
             fields |= {name: tuple(fields[name]) for name in ("targets", "choices")}
+            fields["queries"] = tuple(map(_query_noun, fields["queries"]))
             sample = Sample(id=sample_id, instruction=instructions.get(row), **fields)
             found.setdefault(task, {})[sample_id] = sample
         return found
@@ -273,6 +275,7 @@ class Store:
             "cluster": sample.cluster,
             "category": sample.category,
             "choices": sample.choices,
+            "queries": sample.queries,
         }
         digest = hashlib.sha256(_json([fields, row])).digest()
         return task, sample.id, digest, row, self._pack(fields)
@@ -329,6 +332,12 @@ def _json(value: object) -> bytes:
 
 def _instruction(fields: dict[str, Any]) -> Instruction:
     return Instruction(fields["definition"], tuple(Example(**one) for one in fields["examples"]))
+
+
+def _query_noun(fields: dict[str, Any]) -> Query:
+    decoding = fields["decoding"] and _decoding(fields["decoding"])
+    continuations = tuple(fields["continuations"])
+    return Query(**{**fields, "decoding": decoding, "continuations": continuations})
 
 
 def _decoding(fields: dict[str, Any]) -> Decoding:

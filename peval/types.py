@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,20 @@ class Profile:
 class Task:
     """One evaluation: which data, which way of asking, which metrics (the first is the headline).
 
-    ``source`` is a file path where the reader needs one (``jsonl``). Data, never code.
+    ``source`` is a file path where the reader needs one (``jsonl``), or the name that another
+    harness knows; ``settings`` are for that harness. Data, never code.
     """
 
     name: str
     version: int
     description: str
-    reader: Literal["superni", "jsonl"]
+    reader: Literal["superni", "jsonl", "lm-eval"]
     split: str
     profile: Profile
     metrics: tuple[str, ...]
     tokenizer: Literal["default", "xlingual"] = "default"
     source: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,11 +79,25 @@ class Instruction:
 
 
 @dataclass(frozen=True)
+class Query:
+    """One question in words: go on from ``text``, or say how likely each continuation is.
+
+    ``rolling`` asks for the likelihood of the text itself, in windows where it is long.
+    """
+
+    text: str
+    continuations: tuple[str, ...] = ()
+    decoding: Decoding | None = None
+    rolling: bool = False
+
+
+@dataclass(frozen=True)
 class Sample:
     """One item to be answered. ``targets`` are alternatives: any of them is right.
 
     Of ``choices``, the likeliest continuation of the input counts as the answer; a sample without
-    choices is answered by generation.
+    choices is answered by generation. ``queries`` stand in for input and choices where another
+    harness has its own.
 
     ``cluster`` names what makes items alike (the SuperNI task): intervals resample clusters.
     ``category`` groups clusters in tables. Ids are unique within a task.
@@ -94,6 +110,7 @@ class Sample:
     category: str = ""
     instruction: Instruction | None = None
     choices: tuple[str, ...] = ()
+    queries: tuple[Query, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -192,14 +209,14 @@ class Completion:
 
 @dataclass(frozen=True)
 class Score:
-    """What one completion is worth, by metric.
+    """What one sample's answers are worth, by metric: a number, or what its aggregate needs.
 
     ``status`` is "ok"; "unparsed" (no answer found in the text: counts as 0, tallied apart); or
     "failed" (the engine's fault: no values, never averaged).
     """
 
     key: str
-    values: Mapping[str, float]
+    values: Mapping[str, Any]
     status: Literal["ok", "unparsed", "failed"] = "ok"
     extracted: str | None = None
     why: str | None = None

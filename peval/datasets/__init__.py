@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from peval.bridges import lm_eval_samples
 from peval.datasets import hub, jsonl, splits, superni
 from peval.errors import DataError
 from peval.types import Dataset, Task
@@ -27,6 +28,8 @@ def read(task: Task, data_dir: Path | None, clusters: Sequence[str] | None = Non
     """
     if task.reader == "jsonl":
         return jsonl.read(task)
+    if task.reader == "lm-eval":
+        return lm_eval_samples.read(task)
     place = _place(data_dir)
     if _is_flattened(task, place):
         return hub.read(task, place, clusters)
@@ -39,6 +42,8 @@ def files_of(
     """Return the files that `read` would read, unread; raises as it does."""
     if task.reader == "jsonl":
         return (jsonl.path_of(task),)
+    if task.reader == "lm-eval":
+        return ()
     place = _place(data_dir)
     if _is_flattened(task, place):
         return hub.files_of(task, place)
@@ -62,7 +67,9 @@ def narrow(
     TaskError
         A pattern matches nothing in any task; the message holds the nearest names.
     """
-    names = {task.name: _cluster_names(task, data_dir) for task in tasks if task.reader != "jsonl"}
+    names = {
+        task.name: _cluster_names(task, data_dir) for task in tasks if task.reader == "superni"
+    }
     splits.matching(list(dict.fromkeys(name for many in names.values() for name in many)), patterns)
     kept = {task: splits.matching_any(many, patterns) for task, many in names.items()}
     return {task: many for task, many in kept.items() if many}

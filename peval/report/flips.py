@@ -95,11 +95,14 @@ def _scored(
     return {
         sample.id: (_text(sample, asked, completions), score.values[headline(fields)])
         for sample, asked, score in zip(samples, requests, scores, strict=True)
-        if score and score.status == "ok"
+        if score and isinstance(score.values.get(headline(fields)), int | float)
     }
 
 
 def _text(sample: Sample, asked: Asked, completions: Mapping[str, Completion]) -> str:
     """Return a system's last text, or the choice that it finds likeliest."""
     last = completions[asked[-1].key]
-    return sample.choices[likeliest(last.likelihoods)] if sample.choices else last.text
+    choices = sample.queries[0].continuations if sample.queries else sample.choices
+    if len(choices) == len(last.likelihoods) > 0:
+        return choices[likeliest(last.likelihoods)]
+    return last.text

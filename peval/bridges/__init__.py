@@ -1,0 +1,1 @@
+"""Other harnesses' tasks through peval's loop, store and report."""

@@ -1,0 +1,92 @@
+"""Metrics of a whole set of items (perplexity, F1, correlations), with intervals by the jackknife.
+
+The clusters are dealt into at most 50 groups, in their order; the number is computed anew without
+each group (Shao and Tu, The Jackknife and Bootstrap, 1995, chapter 2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from peval.stats import CONFIDENCE, Interval, Test
+
+MAX_GROUPS = 50
+
+Aggregate = Callable[[list[Any]], float]
+Items = Sequence[Any]
+
+
+def is_mean(aggregate: Aggregate) -> bool:
+    """Tell whether an aggregate is the plain mean of numbers."""
+    probe = [0.0, 0.5, 1.0, 0.1]
+    try:
+        return math.isclose(aggregate(probe), sum(probe) / len(probe))
+    except (TypeError, ValueError, ArithmeticError, IndexError):
+        return False
+
+
+def interval(items: Items, clusters: Sequence[str], aggregate: Aggregate) -> Interval:
+    """Return an aggregate of items with its 95 % interval.
+
+    Parameters
+    ----------
+    items
+        What ``aggregate`` needs of each item.
+    clusters
+        The cluster of each item, same length.
+    """
+    value, error, n_groups, n_units = _jackknife(
+        clusters, lambda kept: aggregate([items[i] for i in kept])
+    )
+    half = _t(n_groups) * error
+    return Interval(value, value - half, value + half, len(items), n_units)
+
+
+def difference(
+    pairs: tuple[Items, Items], clusters: Sequence[str], aggregate: Aggregate
+) -> tuple[Interval, Test]:
+    """Return the difference of two systems' aggregates on the same items, and its t test."""
+    first, second = pairs
+    value, error, n_groups, n_units = _jackknife(
+        clusters,
+        lambda kept: aggregate([first[i] for i in kept]) - aggregate([second[i] for i in kept]),
+    )
+    half = _t(n_groups) * error
+    found = Interval(value, value - half, value + half, len(first), n_units)
+    return found, Test(_p_value(value, error, n_groups), "jackknife t")
+
+
+def _jackknife(
+    clusters: Sequence[str], value_of: Callable[[NDArray[np.intp]], float]
+) -> tuple[float, float, int, int]:
+    """Return a value, its standard error, and the numbers of groups and of units."""
+    place = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
+    units = list(range(len(clusters))) if len(place) == 1 else [place[name] for name in clusters]
+    n_units = max(units) + 1
+    n_groups = min(n_units, MAX_GROUPS)
+    group = np.array(units) * n_groups // n_units
+    whole = float(value_of(np.arange(len(clusters))))
+    if n_groups < 2:
+        return whole, math.inf, n_groups, n_units
+    without = np.array([float(value_of(np.flatnonzero(group != g))) for g in range(n_groups)])
+    variance = (n_groups - 1) / n_groups * float(((without - without.mean()) ** 2).sum())
+    return whole, math.sqrt(variance), n_groups, n_units
+
+
+def _t(n_groups: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(1, n_groups - 1), 0.5 + CONFIDENCE / 2))
+
+
+def _p_value(value: float, error: float, n_groups: int) -> float:
+    from scipy.special import stdtr
+
+    if value == 0 or math.isinf(error):
+        return 1.0
+    return 2 * float(stdtr(n_groups - 1, -abs(value) / error)) if error else 0.0

@@ -1,0 +1,136 @@
+"""Texts to prompts exactly as lm-evaluation-harness's transformers backend makes them.
+
+Source: EleutherAI/lm-evaluation-harness v0.4.13, ``lm_eval/api/model.py`` (``TemplateLM``),
+``lm_eval/models/huggingface.py`` (``HFLM``) and ``lm_eval/utils.py`` (rolling windows).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from peval.errors import DataError
+from peval.prompts import Prompt, Tokenizer, token_ids
+from peval.types import Query, Sample
+
+# A continuation's last token is predicted, not read, and vLLM wants room for one token more.
+SPARE_TOKENS = 2
+
+
+def encode_queries(
+    samples: Sequence[Sample], tokenizer: Tokenizer, context_tokens: int
+) -> list[tuple[Prompt, ...]]:
+    """Return the prompts of each sample's queries, in order.
+
+    Parameters
+    ----------
+    context_tokens
+        What the model holds. Likelihoods behave as lm-eval does at a ``max_length`` of two tokens
+        less; generation as at this length.
+
+    Raises
+    ------
+    DataError
+        A query has no tokens, or its answer leaves no room for a prompt.
+    """
+    encoder = _Encoder.of(samples, tokenizer, context_tokens)
+    return [tuple(encoder.prompts(sample)) for sample in samples]
+
+
+@dataclass(frozen=True)
+class _Encoder:
+    """Token ids of every text that some query needs, tokenized in two calls."""
+
+    ids: Mapping[tuple[str, bool], list[int]]
+    prefix_id: int
+    context_tokens: int
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], tokenizer: Tokenizer, context_tokens: int) -> _Encoder:
+        prefix_id = tokenizer.bos_token_id
+        prefix_id = tokenizer.eos_token_id if prefix_id is None else prefix_id
+        if prefix_id is None:
+            raise DataError("the tokenizer has neither a BOS nor an EOS token to begin with")
+        prefix = tokenizer.decode([prefix_id], skip_special_tokens=False)
+        wanted = dict.fromkeys(
+            text for sample in samples for query in sample.queries for text in _texts(query)
+        )
+        found: dict[tuple[str, bool], list[int]] = {}
+        for is_bare in (False, True):
+            mine = [text for text, bare in wanted if bare == is_bare]
+            # A text that begins with the special token gets no second one.
+            plain = [t for t in mine if not is_bare and not t.startswith(prefix)]
+            bare = [t for t in mine if is_bare or t.startswith(prefix)]
+            found |= {
+                (t, is_bare): i for t, i in zip(plain, token_ids(tokenizer, plain), strict=True)
+            }
+            ids = token_ids(tokenizer, bare, add_special_tokens=False)
+            found |= {(t, is_bare): i for t, i in zip(bare, ids, strict=True)}
+        return cls(found, prefix_id, context_tokens)
+
+    def prompts(self, sample: Sample) -> Iterator[Prompt]:
+        """Yield the prompts of one sample."""
+        for query in sample.queries:
+            if query.rolling:
+                yield from self._windows(query)
+            elif query.continuations:
+                yield from self._choices(sample, query)
+            else:
+                yield self._generation(sample, query)
+
+    def _generation(self, sample: Sample, query: Query) -> Prompt:
+        assert query.decoding is not None
+        room = self.context_tokens - query.decoding.max_tokens
+        ids = self.ids[query.text, False]
+        if room < 1 or not ids:
+            why = "is empty" if not ids else f"leaves no room in {self.context_tokens} tokens"
+            raise DataError(f"the sample '{sample.id}': its prompt {why}")
+        return Prompt(tuple(ids[-room:]), len(ids) > room, decoding=query.decoding)
+
+    def _choices(self, sample: Sample, query: Query) -> Iterator[Prompt]:
+        """Yield one prompt for all continuations, or one for each where a cut differs."""
+        pairs = [self._pair(query.text, continuation) for continuation in query.continuations]
+        longest = self.context_tokens - SPARE_TOKENS + 1
+        if any(not ids or len(ids) > longest for _, ids in pairs):
+            raise DataError(
+                f"the sample '{sample.id}' has a continuation that is empty or too long"
+            )
+        cut = [head[max(0, len(head) + len(ids) - longest) :] for head, ids in pairs]
+        was_cut = any(len(short) < len(head) for short, (head, _) in zip(cut, pairs, strict=True))
+        choices = [tuple(ids) for _, ids in pairs]
+        if all(head == cut[0] for head in cut) and cut[0]:
+            yield Prompt(tuple(cut[0]), was_cut, tuple(choices))
+            return
+        for head, ids in zip(cut, choices, strict=True):
+            if not head:
+                raise DataError(f"the sample '{sample.id}' has a continuation without a prompt")
+            yield Prompt(tuple(head), was_cut, (ids,))
+
+    def _pair(self, text: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Return the tokens of a text and of its continuation."""
+        if text == "":
+            ids = self.ids[continuation, True]
+            return (ids[:1], ids[1:]) if ids[:1] == [self.prefix_id] else ([self.prefix_id], ids)
+        head = self.ids[text.rstrip(), False]
+        return head, self.ids[text + continuation, False][len(head) :]
+
+    def _windows(self, query: Query) -> Iterator[Prompt]:
+        """Yield the windows in which every token of a document is predicted once."""
+        ids, size = self.ids[query.text, False], self.context_tokens - SPARE_TOKENS
+        if not ids:
+            raise DataError("a document without tokens cannot be scored")
+        yield Prompt((self.prefix_id,), False, (tuple(ids[:size]),))
+        for start in range(size, len(ids), size):
+            end = min(start + size, len(ids))
+            yield Prompt(tuple(ids[end - size - 1 : start]), False, (tuple(ids[start:end]),))
+
+
+def _texts(query: Query) -> Iterator[tuple[str, bool]]:
+    """Yield the texts whose tokens a query needs; True: without special tokens."""
+    if query.continuations and query.text == "":
+        yield from ((continuation, True) for continuation in query.continuations)
+    elif query.continuations:
+        yield query.text.rstrip(), False
+        yield from ((query.text + continuation, False) for continuation in query.continuations)
+    else:
+        yield query.text, False
