@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,26 @@ from peval.stats import CONFIDENCE, Interval, Test
 
 MAX_GROUPS = 50
 
-Aggregate = Callable[[list[Any]], float]
 Items = Sequence[Any]
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """How many items' values become one number.
+
+    ``is_log`` says that it is positive and varies by factors, as a perplexity does: its interval
+    is then computed on its logarithm.
+    """
+
+    compute: Callable[[list[Any]], float]
+    is_log: bool = False
 
 
 def is_mean(aggregate: Aggregate) -> bool:
     """Tell whether an aggregate is the plain mean of numbers."""
     probe = [0.0, 0.5, 1.0, 0.1]
     try:
-        return math.isclose(aggregate(probe), sum(probe) / len(probe))
+        return math.isclose(aggregate.compute(probe), sum(probe) / len(probe))
     except (TypeError, ValueError, ArithmeticError, IndexError):
         return False
 
@@ -40,11 +52,16 @@ def interval(items: Items, clusters: Sequence[str], aggregate: Aggregate) -> Int
     clusters
         The cluster of each item, same length.
     """
-    value, error, n_groups, n_units = _jackknife(
-        clusters, lambda kept: aggregate([items[i] for i in kept])
-    )
+
+    def compute(kept: NDArray[np.intp]) -> float:
+        value = aggregate.compute([items[i] for i in kept])
+        return math.log(value) if aggregate.is_log else value
+
+    value, error, n_groups, n_units = _jackknife(clusters, compute)
     half = _t(n_groups) * error
-    return Interval(value, value - half, value + half, len(items), n_units)
+    bounds = (value, value - half, value + half)
+    value, low, high = map(_exp, bounds) if aggregate.is_log else bounds
+    return Interval(value, low, high, len(items), n_units)
 
 
 def difference(
@@ -54,7 +71,10 @@ def difference(
     first, second = pairs
     value, error, n_groups, n_units = _jackknife(
         clusters,
-        lambda kept: aggregate([first[i] for i in kept]) - aggregate([second[i] for i in kept]),
+        lambda kept: (
+            aggregate.compute([first[i] for i in kept])
+            - aggregate.compute([second[i] for i in kept])
+        ),
     )
     half = _t(n_groups) * error
     found = Interval(value, value - half, value + half, len(first), n_units)
@@ -76,6 +96,10 @@ def _jackknife(
     without = np.array([float(value_of(np.flatnonzero(group != g))) for g in range(n_groups)])
     variance = (n_groups - 1) / n_groups * float(((without - without.mean()) ** 2).sum())
     return whole, math.sqrt(variance), n_groups, n_units
+
+
+def _exp(value: float) -> float:
+    return math.exp(min(value, 700.0))
 
 
 def _t(n_groups: int) -> float:

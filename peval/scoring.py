@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from peval.bridges import lm_eval_scores
+from peval.bridges.lm_eval_tasks import harness_version
 from peval.corpus import Aggregate
 from peval.errors import DataError
 from peval.scorers.choice import score_choice
@@ -119,6 +120,8 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
     """Return the hash of everything that can change a score."""
     parts: list[Any] = [[r.key for r in asked], SCORER_VERSION, task.metrics, task.tokenizer]
     parts += [sample.targets, sample.choices]
+    if task.reader == "lm-eval":
+        parts.append(harness_version())
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from peval import stats
+from peval.bridges.lm_eval_tasks import harness_version
 from peval.scorers.text import SCORER_VERSION
 from peval.types import Adapter, Task
 from peval.version import __version__
@@ -16,17 +17,22 @@ def signature(
 ) -> str:
     """Return the signature of one estimate; `adapter` of None is the base."""
     serving, profile = manifest["serving"], task.profile
+    scorer = f"lm-eval-{harness_version()}" if task.reader == "lm-eval" else task.tokenizer
     decoding = profile.decoding
     how = "greedy" if decoding.temperature == 0 else f"t{decoding.temperature:g}s{decoding.seed}"
     options = ",".join(f"{key}={value}" for key, value in sorted(serving["options"].items()))
+    settings = ",".join(
+        f"{key}={value}" for key, value in sorted(task.settings.items()) if key != "include_path"
+    )
     parts = {
         "task": f"{task.name}.v{task.version}",
         "profile": profile.name,
-        "metric": f"{metric}.v{SCORER_VERSION}.{task.tokenizer}",
+        "metric": f"{metric}.v{SCORER_VERSION}.{scorer}",
         "base": manifest["base"]["sha256"][:12],
         "adapter": adapter.sha256[:12] if adapter else "none",
         "route": adapter.route if adapter else "none",
         "decoding": f"{how},{decoding.max_tokens}",
+        **({"settings": settings} if settings else {}),
         "n": str(n_items),
         "interval": stats.INTERVAL,
         "engine": serving["engine"],

@@ -6,7 +6,7 @@ from pyarrow import parquet
 
 from peval.errors import RunError
 from peval.parquet import Row, write_parquet
-from peval.types import Completion, Decoding, Request, Sample, Score
+from peval.types import Completion, Decoding, Likelihood, Request, Sample, Score
 
 # Two samples share a prompt, hence a key and a completion, but not their targets.
 KEY, OTHER = "a" * 64, "b" * 64
@@ -35,7 +35,7 @@ def test_one_row_per_request(tmp_path: Path) -> None:
     frame = pandas.read_parquet(path)
     assert ",".join(frame.columns) == (
         "task,sample_id,adapter,key,category,cluster,input,targets,text,finish_reason,n_tokens,"
-        "error,prompt_was_cut,a,b"
+        "error,prompt_was_cut,part,logprobs,a,b"
     )
     assert frame["sample_id"].tolist() == ["one", "two", "three"]
     assert frame["b"].tolist()[:2] == [0.25, 1.0]
@@ -53,6 +53,17 @@ def test_a_request_without_completion_has_nulls(tmp_path: Path) -> None:
     (row,) = parquet.read_table(path).to_pylist()
     assert row["text"] is None
     assert row["n_tokens"] is None
+
+
+def test_compound_values_are_json_and_choices_have_their_sums(tmp_path: Path) -> None:
+    path = tmp_path / "completions.parquet"
+    likelihoods = (Likelihood((-1.0, -0.5), True), Likelihood((-3.0,), False))
+    scored = Completion(KEY, "", (), "stop", likelihoods=likelihoods)
+    row = (rows()[0][0], Score(KEY, {"perplexity": [-1.5, 4.0]}))
+    write_parquet(path, [row], SAMPLES, {KEY: scored})
+    (found,) = parquet.read_table(path).to_pylist()
+    assert found["logprobs"] == [-1.5, -3.0]
+    assert found["perplexity"] == "[-1.5, 4.0]"
 
 
 def test_no_rows_make_an_empty_table(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 from peval.bridges.lm_eval_samples import built_instances, harness_task, metric_name
+from peval.corpus import Aggregate
 from peval.types import Completion, Sample, Task
 
 Value = float | list[Any]
@@ -43,12 +44,12 @@ def values(
     return [_scored(harness, instances) for instances in asked]
 
 
-def aggregations(task: Task) -> dict[str, Callable[[list[Any]], float]]:
+def aggregations(task: Task) -> dict[str, Aggregate]:
     """Return, by metric, lm-eval's way from documents' values to one number."""
     harness = harness_task(task)
     filters = [one.name for one in harness._filters]
     return {
-        metric_name(metric, name): function
+        metric_name(metric, name): Aggregate(function, metric.endswith("perplexity"))
         for metric, function in harness.aggregation().items()
         for name in filters
     }

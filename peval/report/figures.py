@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from peval.metrics import is_share
 from peval.report.format import BETTER, SAME, WORSE, mark, points
 from peval.report.tables import headline
 from peval.results import Results
@@ -33,6 +34,7 @@ def draw_differences(results: Results, path: Path) -> bool:
             and c.delta is not None
         ]
         for task in results.tasks
+        if is_share(headline(task))
     }
     panels = {name: rows for name, rows in panels.items() if rows}
     if not panels:

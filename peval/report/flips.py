@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from peval.metrics import is_share
 from peval.report.tables import headline
 from peval.results import Results
 from peval.rundir import task_of
@@ -65,6 +66,8 @@ def _differing(results: Results, store: Store) -> Iterator[Flip]:
     samples, requests = store.samples(), store.requests()
     completions = store.completions(request.key for request in requests)
     for fields in results.tasks:
+        if not is_share(headline(fields)):
+            continue
         items = samples[fields["name"]]
         asked = by_system_and_sample(r for r in requests if r.task == fields["name"])
         scored = {

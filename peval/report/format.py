@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from peval.metrics import higher_is_better, is_share
 from peval.types import Comparison, Estimate
 
 BETTER, WORSE, OPEN, SAME = "▲", "▼", "·", "="
@@ -22,11 +23,22 @@ def points(value: float | None) -> str:
     return f"{'+' if rounded > 0 else '−'}{abs(rounded):.1f}"
 
 
+def plain(value: float | None) -> str:
+    """Return a number that is no share, with four digits that matter."""
+    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+
+
+def signed(value: float | None) -> str:
+    """Return a difference of such numbers."""
+    return "–" if value is None else f"{value:+.4g}".replace("-", "−")
+
+
 def interval(e: Estimate) -> str:
     """Return an estimate with its interval."""
     if e.value is None:
         return "–"
-    return f"{percent(e.value)} [{percent(e.low)}, {percent(e.high)}]"
+    write = percent if is_share(e.metric) else plain
+    return f"{write(e.value)} [{write(e.low)}, {write(e.high)}]"
 
 
 def difference(c: Comparison) -> str:
@@ -35,7 +47,8 @@ def difference(c: Comparison) -> str:
         return "–"
     if is_same(c):
         return f"0.0 {SAME}"
-    return f"{points(c.delta)} [{points(c.low)}, {points(c.high)}] {mark(c)}"
+    write = points if is_share(c.metric) else signed
+    return f"{write(c.delta)} [{write(c.low)}, {write(c.high)}] {mark(c)}"
 
 
 def mark(c: Comparison) -> str:
@@ -44,7 +57,8 @@ def mark(c: Comparison) -> str:
         return SAME
     if c.low is None or c.high is None:
         return OPEN
-    return BETTER if c.low > 0 else WORSE if c.high < 0 else OPEN
+    more, less = (BETTER, WORSE) if higher_is_better(c.metric) else (WORSE, BETTER)
+    return more if c.low > 0 else less if c.high < 0 else OPEN
 
 
 def is_same(c: Comparison) -> bool:

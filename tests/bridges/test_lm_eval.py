@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bridges.toy_harness import TASKS, write_tasks
-from scripted import TOY
+from scripted import TOY, ScriptedEngine
 
 import peval
+from peval import api
+from peval.bases import load_base
 from peval.bridges import lm_eval_tasks
+from peval.errors import DataError, TaskError
+from peval.prepare import Job, prepare
+from peval.prompts import token_ids
+from peval.queries import SPARE_TOKENS, encode_queries
+from peval.tokenizer import load_tokenizer
+from peval.types import Query, Sample
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -121,3 +130,106 @@ def test_numbers_are_lm_evals_own(
                 n_compared += 1
     print(f"\n{engine}: {n_compared} numbers are lm-eval's")
     assert n_compared == 2 * 14
+
+
+def test_rescoring_needs_no_engine_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
+    first = scripted_run(folder, tmp_path, ["toy_generate", "toy_choice"])
+    (tmp_path / "run" / "results.json").unlink()
+    assert api.rescore(tmp_path / "run").estimates == first.estimates
+
+
+def test_a_group_is_its_tasks(folder: Path, tmp_path: Path) -> None:
+    results = scripted_run(folder, tmp_path, ["toy_group"])
+    assert [task["name"] for task in results.tasks] == ["lm-eval:toy_choice", "lm-eval:toy_cloze"]
+    (signature,) = {
+        e.signature.split("|metric:")[1].split("|")[0]
+        for e in results.estimates
+        if (e.task, e.metric, e.adapter) == ("lm-eval:toy_choice", "acc", None)
+    }
+    assert "lm-eval-0.4" in signature
+
+
+def test_fewshot_examples_and_limits_make_another_run(folder: Path, tmp_path: Path) -> None:
+    def digests(**lm_eval: object) -> dict[str, str]:
+        settings = {"include_path": str(folder)} | lm_eval
+        job = Job(base=str(TOY / "base"), tasks=("lm-eval:toy_choice", "lm-eval:toy_fewshot"),
+                  limit=3, lm_eval=settings, out=str(tmp_path / "x"))  # fmt: skip
+        found: dict[str, str] = prepare(job).config["data"]
+        return found
+
+    own, one = digests(), digests(num_fewshot=1)
+    assert own.keys() == {"lm-eval:toy_choice", "lm-eval:toy_fewshot"}
+    assert all(own[name] != one[name] for name in own)
+
+
+def test_what_cannot_be_run_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="no task 'toy_choise'; nearest: toy_choice"):
+        scripted_run(folder, tmp_path, ["toy_choise"])
+    body = yaml.safe_load((folder / "toy_choice.yaml").read_text())
+    for name, more, why in (
+        ("unsafe", {"unsafe_code": True}, "runs code that models write"),
+        ("odd", {"output_type": "generate_until", "generation_kwargs": {"num_beams": 4}},
+         "asks for num_beams, which peval has not"),
+    ):  # fmt: skip
+        place = tmp_path / name
+        place.mkdir()
+        (place / "task.yaml").write_text(yaml.safe_dump(body | {"task": name} | more))
+        with pytest.raises(TaskError, match=why):
+            scripted_run(place, tmp_path, [name])
+
+
+def test_task_files_that_run_code_need_consent(folder: Path, tmp_path: Path) -> None:
+    text = (folder / "toy_choice.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text + "process_docs: !function own.process\n")
+    (tmp_path / "own.py").write_text("def process(docs):\n    return docs\n")
+    with pytest.raises(TaskError, match=r"own.yaml: runs Python code .* --allow-task-code"):
+        scripted_run(tmp_path, tmp_path, ["toy_choice"])
+    results = scripted_run(tmp_path, tmp_path, ["toy_choice"], allow_task_code=True)
+    assert results.complete
+
+
+def scripted_run(folder: Path, place: Path, names: list[str], **lm_eval: object) -> peval.Results:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        return peval.score(
+            base=str(TOY / "base"),
+            tasks=[f"lm-eval:{name}" for name in names],
+            lm_eval={"include_path": str(folder)} | lm_eval,
+            limit=3,
+            out=str(place / "run"),
+        )
+
+
+def words(n: int) -> Sample:
+    text = " ".join(f"w{i}" for i in range(n))
+    return Sample("s", "", (), "s", queries=(Query(text, rolling=True),))
+
+
+@pytest.mark.parametrize("n_words", [1, 5, 20, 90])
+def test_windows_are_lm_evals(n_words: int) -> None:
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+    tokenizer, context = load_tokenizer(load_base(str(TOY / "base"))), 34
+    sample = words(n_words)
+    (prompts,) = encode_queries([sample], tokenizer, context)
+    (ids,) = token_ids(tokenizer, [sample.queries[0].text])
+    prefix = tokenizer.bos_token_id
+    assert prefix is not None
+    windows = get_rolling_token_windows(ids, prefix, context - SPARE_TOKENS, 1)
+    expected = [tuple(map(tuple, make_disjoint_window(window))) for window in windows]
+    assert [(prompt.token_ids, *prompt.choices) for prompt in prompts] == expected
+
+
+def test_long_contexts_are_cut_as_lm_eval_cuts_them() -> None:
+    tokenizer, context = load_tokenizer(load_base(str(TOY / "base"))), 40
+    query = Query("one two three four" * 30, (" a", " a rather long one", ""))
+    with pytest.raises(DataError, match="empty or too long"):
+        encode_queries([Sample("s", "", (), "s", queries=(query,))], tokenizer, context)
+    query = Query(query.text, query.continuations[:2])
+    (prompts,) = encode_queries([Sample("s", "", (), "s", queries=(query,))], tokenizer, context)
+    assert len(prompts) == 2
+    assert all(prompt.was_cut for prompt in prompts)
+    max_length = context - SPARE_TOKENS
+    for prompt, continuation in zip(prompts, query.continuations, strict=True):
+        (whole,) = token_ids(tokenizer, [query.text + continuation])
+        assert list(prompt.token_ids + prompt.choices[0]) == whole[-(max_length + 1) :]
