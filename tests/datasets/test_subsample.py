@@ -1,0 +1,40 @@
+"""Seeded subsamples and fingerprints."""
+
+import random
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peval.datasets.subsample import choose, fingerprint
+
+
+@dataclass(frozen=True)
+class Item:
+    id: str
+    text: str
+
+
+@given(st.lists(st.integers(), unique=True, max_size=60), st.integers(1, 60), st.integers(0, 9))
+def test_a_subsample_is_distinct_records_and_repeatable(records, n, seed):
+    chosen = choose(records, n, random.Random(seed))
+    assert len(chosen) == len(set(chosen)) == min(n, len(records))
+    assert set(chosen) <= set(records)
+    assert chosen == choose(records, n, random.Random(seed))
+
+
+def test_nothing_is_drawn_where_everything_is_kept():
+    source = random.Random(42)
+    assert choose([3, 1, 2], 3, source) == [3, 1, 2]
+    assert choose([3, 1, 2], None, source) == [3, 1, 2]
+    assert source.random() == random.Random(42).random()
+
+
+def test_the_subsample_is_that_of_pythons_generator():
+    assert choose(range(10), 4, random.Random(42)) == [1, 0, 4, 9]
+
+
+def test_a_fingerprint_sees_order_and_every_field():
+    a, b = Item("1", "x"), Item("2", "é")
+    assert fingerprint([a, b]) == fingerprint(iter([a, b]))
+    assert len({fingerprint(x) for x in ([a, b], [b, a], [a], [], [Item("1", "y"), b])}) == 5
