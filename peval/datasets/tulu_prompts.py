@@ -1,0 +1,257 @@
+"""Prompts of the Tulu evaluations, character by character: pure functions from records to text.
+
+Profiles: ``tulu1`` is allenai/open-instruct at 80a584b (August 2023), ``tulu2`` at f745360
+(February 2024). Both begin with no BOS: the tokenizer adds exactly one.
+
+Oddities of the reference are kept, because the published numbers contain them: two spaces before
+MMLU's subject, "Quesion" in GSM8K's direct demonstrations, an empty line between TyDi QA's question
+and the assistant's turn in ``tulu2``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from peval.datasets import bbh, gsm8k, mmlu, tydiqa
+from peval.errors import DataError, TaskError
+from peval.shipped import shipped
+from peval.types import Decoding
+
+Profile = Literal["tulu1", "tulu2"]
+Suite = Literal["gsm8k", "bbh", "tydiqa"]
+
+MMLU_MAX_PROMPT_TOKENS = 2048
+"""Demonstrations are left out until a prompt has at most so many tokens, BOS not counted."""
+
+TYDIQA_MAX_CONTEXT_TOKENS = 512
+
+CHOICES: dict[Profile, tuple[str, ...]] = {
+    "tulu1": mmlu.LETTERS,
+    "tulu2": tuple(f" {letter}" for letter in mmlu.LETTERS),
+}
+"""MMLU's continuations, in the order of the letters."""
+
+_MAX_TOKENS: dict[Suite, int] = {"gsm8k": 512, "bbh": 512, "tydiqa": 50}
+_N_BBH_DEMONSTRATIONS = 3
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt in both forms.
+
+    With a chat template: ``user`` is the user's turn, ``cue`` begins the assistant's. ``plain`` is
+    the whole text for a model that is asked without one.
+    """
+
+    user: str
+    cue: str
+    plain: str
+
+
+def plain(prompt: Prompt) -> str:
+    """Return the text for a model without a chat format."""
+    return prompt.plain
+
+
+def tulu_chat(prompt: Prompt) -> str:
+    """Return the text in the Tulu chat format, the assistant's turn begun with the cue."""
+    return with_cue(f"<|user|>\n{prompt.user}\n<|assistant|>\n", prompt.cue)
+
+
+def with_cue(templated: str, cue: str) -> str:
+    """Append the cue to a chat template's text, after a space unless it ends in white space.
+
+    >>> with_cue("[INST] How many? [/INST]", "Answer:")
+    '[INST] How many? [/INST] Answer:'
+    """
+    return templated + (cue if templated.endswith(("\n", " ")) else f" {cue}")
+
+
+def decoding(profile: Profile, suite: Suite, chat: bool) -> Decoding:
+    r"""Return how answers are generated: greedily, with the suite's limit and stop strings.
+
+    ``tulu1`` stopped GSM8K and TyDi QA at a line break with and without a chat format, and BBH
+    nowhere (its stop was of a form that never matched, and answers were cut afterwards: see
+    `peval.scorers.extraction`). ``tulu2`` stops at a line break only without a chat format, and BBH
+    always at an empty line.
+    """
+    if suite not in _MAX_TOKENS:
+        raise TaskError(f"'{suite}' generates no answers; known: {', '.join(_MAX_TOKENS)}")
+    if suite == "bbh":
+        stop: tuple[str, ...] = () if profile == "tulu1" else ("\n\n",)
+    else:
+        stop = ("\n",) if profile == "tulu1" or not chat else ()
+    return Decoding(max_tokens=_MAX_TOKENS[suite], stop=stop)
+
+
+def mmlu_prompt(question: mmlu.Question, shots: Sequence[mmlu.Question]) -> Prompt:
+    """Return a question after its demonstrations; its answer is the likeliest of ``CHOICES``."""
+    subject = question.subject.replace("_", " ")
+    intro = f"The following are multiple choice questions (with answers) about  {subject}.\n\n"
+    shown = "".join(f"{_multiple_choice(shot)} {shot.answer}\n\n" for shot in shots)
+    text = intro + shown + _multiple_choice(question)
+    return Prompt(user=text, cue="The answer is:", plain=text)
+
+
+def fitting_mmlu_prompt(
+    question: mmlu.Question,
+    shots: Sequence[mmlu.Question],
+    form: Callable[[Prompt], str],
+    count_tokens: Callable[[str], int],
+) -> tuple[Prompt, int]:
+    """Return the prompt with as many of the first shots as fit, and their number.
+
+    Parameters
+    ----------
+    form
+        What makes a prompt the text that is tokenized: `plain`, `tulu_chat`, or another template.
+    count_tokens
+        Without special tokens.
+
+    Returns
+    -------
+    tuple of Prompt and int
+        The number is -1 where the question does not fit even alone; the prompt is then without
+        shots. (The reference never ends on such a question.)
+    """
+    for n_shots in range(len(shots), -1, -1):
+        prompt = mmlu_prompt(question, shots[:n_shots])
+        if count_tokens(form(prompt)) <= MMLU_MAX_PROMPT_TOKENS:
+            return prompt, n_shots
+    return prompt, -1
+
+
+def choice_token_ids(profile: Profile, encode: Callable[[str], Sequence[int]]) -> tuple[int, ...]:
+    """Return the token of each of MMLU's four choices.
+
+    Parameters
+    ----------
+    encode
+        From text to token ids, without special tokens.
+
+    Raises
+    ------
+    DataError
+        The tokenizer does not tell the choices apart.
+    """
+    which = 0 if profile == "tulu1" else -1
+    ids = tuple(encode(choice)[which] for choice in CHOICES[profile])
+    if len(set(ids)) < len(ids):
+        raise DataError(f"the tokenizer gives MMLU's choices A to D the tokens {ids}: not distinct")
+    return ids
+
+
+def gsm8k_prompt(problem: gsm8k.Problem, reasoning: bool) -> Prompt:
+    """Return a problem after the eight demonstrations, with their reasoning or direct."""
+    text = f"{_gsm8k_demonstrations(reasoning)}Question: {problem.question.strip()}"
+    return Prompt(user=text, cue="Answer:", plain=f"{text}\nAnswer:")
+
+
+def bbh_prompt(task: bbh.BbhTask, problem: bbh.Problem, reasoning: bool) -> Prompt:
+    """Return a problem after the task's three demonstrations, with their reasoning or direct.
+
+    Raises
+    ------
+    DataError
+        The task's demonstrations are not of the published form.
+    """
+    shown = _bbh_demonstrations(task.name, task.demonstrations, reasoning)
+    text = f"{shown}\n\nQ: {problem.input}"
+    return Prompt(user=text, cue="A:", plain=f"{text}\nA:")
+
+
+def tydiqa_prompt(
+    profile: Profile,
+    question: tydiqa.Question,
+    demonstration: tydiqa.Question,
+    cut: Callable[[str], str] | None,
+) -> Prompt:
+    """Return a question after one demonstration, worded in its language.
+
+    Parameters
+    ----------
+    cut
+        What shortens a passage to ``TYDIQA_MAX_CONTEXT_TOKENS`` tokens, such as `cut_context` with
+        a tokenizer's functions; None asks without passages.
+    """
+    words = _tydiqa_words()[question.language]
+    if cut is None:
+        passages = ["", ""]
+        intro = words["without_passage"]
+    else:
+        passages = [f"{words['passage']} {cut(one.context)}\n" for one in (demonstration, question)]
+        intro = words["with_passage"]
+    shot = f"{passages[0]}{words['question']} {demonstration.text}\n"
+    asked = f"{passages[1]}{words['question']} {question.text}\n"
+    text = f"{intro}\n\n{shot}{words['answer']} {demonstration.answers[0]}\n\n{asked}"
+    user = text.strip() if profile == "tulu1" else text
+    return Prompt(user=user, cue=words["answer"], plain=text + words["answer"])
+
+
+def cut_context(
+    context: str, encode: Callable[[str], Sequence[int]], decode: Callable[[Sequence[int]], str]
+) -> str:
+    """Return a passage of at most ``TYDIQA_MAX_CONTEXT_TOKENS`` tokens.
+
+    The reference's ``encode`` and ``decode`` are the tokenizer's own with special tokens: where the
+    tokenizer adds a BOS, it counts, and a shortened passage begins with the BOS as text.
+    """
+    ids = encode(context)
+    if len(ids) <= TYDIQA_MAX_CONTEXT_TOKENS:
+        return context
+    return decode(ids[:TYDIQA_MAX_CONTEXT_TOKENS])
+
+
+def _multiple_choice(question: mmlu.Question) -> str:
+    choices = zip(mmlu.LETTERS, question.choices, strict=True)
+    return "\n".join([question.text, *(f"{a}. {choice}" for a, choice in choices), "Answer:"])
+
+
+@lru_cache(maxsize=2)
+def _gsm8k_demonstrations(reasoning: bool) -> str:
+    shots = _data("gsm8k_exemplars")["exemplars"]
+    asks, answers = ("Question", "reasoning") if reasoning else ("Quesion", "answer")
+    shown = [f"{asks}: {shot['question']}\nAnswer: {shot[answers]}\n\n" for shot in shots]
+    return "Answer the following questions.\n\n" + "".join(shown)
+
+
+@lru_cache(maxsize=64)
+def _bbh_demonstrations(name: str, published: str, reasoning: bool) -> str:
+    blocks = published.split("\n\n")
+    n_shown = sum(block.startswith("Q:") for block in blocks)
+    if n_shown != _N_BBH_DEMONSTRATIONS:
+        raise DataError(
+            f"BBH {name}: {n_shown} demonstrations that begin with 'Q:' after an empty line; "
+            f"expected {_N_BBH_DEMONSTRATIONS}; check cot-prompts/{name}.txt"
+        )
+    if not reasoning:
+        blocks = [_without_reasoning(block, name) for block in blocks]
+    return "\n\n".join(blocks).strip()
+
+
+def _without_reasoning(block: str, task: str) -> str:
+    """Return a demonstration with its answer alone; other blocks as they are."""
+    if not block.startswith("Q:"):
+        return block
+    question, found, rest = block.partition("\nA:")
+    _, marked, answer = rest.rpartition("So the answer is")
+    if not (found and marked):
+        raise DataError(
+            f"BBH {task}: a demonstration without 'A:' or 'So the answer is'; check "
+            f"cot-prompts/{task}.txt"
+        )
+    return f"{question.strip()}\nA: {answer.strip()}"
+
+
+@lru_cache(maxsize=1)
+def _tydiqa_words() -> dict[str, dict[str, str]]:
+    words: dict[str, dict[str, str]] = _data("tydiqa_wordings")["languages"]
+    return words
+
+
+def _data(name: str) -> Any:
+    return json.loads((shipped("tasks") / "tulu" / f"{name}.json").read_text("utf-8"))
