@@ -19,6 +19,7 @@ TULU_SUBSET_SHA256 = "8a326da2ddc3ec14bbe0db5b6f4884a2fc47baf487c27c9fa577de6868
 """Fingerprint of `tulu_subset` of the official test file (3101c7d)."""
 
 _COMMA_IN_NUMBER = re.compile(r"(\d),(\d)")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,6 @@ def _problem(record: Any, name: str, where: str) -> Problem:
             raise DataError(f"{where}: field '{field}' must be text that is not empty")
     parts = record["answer"].split("####")
     target = _COMMA_IN_NUMBER.sub(r"\1\2", parts[1].strip()) if len(parts) > 1 else ""
-    try:
-        float(target)
-    except ValueError:
-        raise DataError(f"{where}: field 'answer' must end with '#### NUMBER'") from None
+    if not _NUMBER.fullmatch(target):
+        raise DataError(f"{where}: field 'answer' must end with '#### NUMBER'")
     return Problem(name, record["question"], record["answer"], target)

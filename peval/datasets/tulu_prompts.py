@@ -5,7 +5,8 @@ Profiles: ``tulu1`` is allenai/open-instruct at 80a584b (August 2023), ``tulu2``
 
 Oddities of the reference are kept, because the published numbers contain them: two spaces before
 MMLU's subject, "Quesion" in GSM8K's direct demonstrations, an empty line between TyDi QA's question
-and the assistant's turn in ``tulu2``.
+and the assistant's turn in ``tulu2``. One is not: under pandas 2 or newer the reference reads the
+choice "None" (10 in MMLU's test questions) as a missing value and asks "nan"; here it stays.
 """
 
 from __future__ import annotations

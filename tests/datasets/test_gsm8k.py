@@ -29,6 +29,7 @@ def test_a_problem_has_its_number_without_separators(tmp_path):
         ({"question": "q", "answer": 3}, "field 'answer' must be text that is not empty"),
         ({"question": "q", "answer": "so 3"}, "field 'answer' must end with '#### NUMBER'"),
         ({"question": "q", "answer": "#### three"}, "field 'answer' must end with '#### NUMBER'"),
+        ({"question": "q", "answer": "#### nan"}, "field 'answer' must end with '#### NUMBER'"),
         ([], "must be a JSON object with 'question' and 'answer'"),
         ('{"question":', "malformed JSON"),
     ],

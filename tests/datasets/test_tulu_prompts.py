@@ -6,6 +6,7 @@ task files in sorted order, and compared with ours text by text.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,18 @@ def test_tydiqa_without_passage():
     assert tulu.tydiqa_prompt("tulu2", ASKED, SHOT, cut=None).plain == (
         "Jibu swali lifuatalo.\n\nSwali: Nani?\nJibu: Mimi\n\nSwali: Lini?\nJibu:"
     )
+
+
+def test_frozen_wordings():
+    """All demonstrations and languages, on machines without the real data too."""
+    asked = [tulu.gsm8k_prompt(problem("How many?"), reasoning).user for reasoning in (True, False)]
+    assert sha(asked) == "3b0267ab700dbe6cf01929d1eef574fa"
+    asked = [
+        tulu.tydiqa_prompt("tulu2", replace(ASKED, language=language), SHOT, cut).plain
+        for language in tydiqa.LANGUAGES
+        for cut in (str.lower, None)
+    ]
+    assert sha(asked) == "61fd0c8d52db2819961df54a84571b4f"
 
 
 @pytest.mark.parametrize("length", [0, 1, 512, 513, 4000])
