@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from peval.errors import TaskError
 from peval.shipped import shipped
@@ -169,6 +169,8 @@ def _fits(value: object, hint: Any) -> bool:
         return value in options
     if type(None) in options:
         return value is None or any(_fits(value, o) for o in options if o is not type(None))
+    if get_origin(hint) is Mapping:
+        return isinstance(value, dict)
     if hint == tuple[str, ...]:
         return isinstance(value, tuple)
     return isinstance(value, hint)

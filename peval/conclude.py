@@ -130,7 +130,7 @@ def _results(
 
 def _baselines(part: Scored) -> Iterator[Estimate]:
     """Yield the estimates of answers that need no model, on the same items."""
-    if any(sample.queries for sample in part.samples):
+    if part.task.reader == "lm-eval":
         return  # only the harness that asked can score
     task, tokenize = part.task, tokenizer_of(part.task)
     nothing = np.zeros(len(part.samples), dtype=bool)

@@ -6,8 +6,10 @@ Source: EleutherAI/lm-evaluation-harness v0.4.13, ``lm_eval/api/model.py`` (``Te
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from peval.errors import DataError
 from peval.prompts import Prompt, Tokenizer, token_ids
@@ -33,8 +35,43 @@ def encode_queries(
     DataError
         A query has no tokens, or its answer leaves no room for a prompt.
     """
+    samples = [
+        dataclasses.replace(sample, queries=queries)
+        for sample, queries in zip(samples, _fitted(samples, tokenizer), strict=True)
+    ]
     encoder = _Encoder.of(samples, tokenizer, context_tokens)
     return [tuple(encoder.prompts(sample)) for sample in samples]
+
+
+def _fitted(samples: Sequence[Sample], tokenizer: Tokenizer) -> list[tuple[Query, ...]]:
+    """Return the queries with as many of their first shots as fit, as one text."""
+    flat = [query for sample in samples for query in sample.queries]
+    n_shots = [len(query.shots) for query in flat]
+    open_ones = [i for i, query in enumerate(flat) if query.max_tokens is not None and query.shots]
+    while open_ones:
+        counts = map(
+            len,
+            token_ids(
+                tokenizer, [_shown(flat[i], n_shots[i]) for i in open_ones],
+                add_special_tokens=False,
+            ),
+        )  # fmt: skip
+        open_ones = [
+            i
+            for i, count in zip(open_ones, counts, strict=True)
+            if count > (flat[i].max_tokens or 0) and n_shots[i] > 0
+        ]
+        for i in open_ones:
+            n_shots[i] -= 1
+    rest = iter(
+        dataclasses.replace(query, text=_shown(query, n), head="", shots=())
+        for query, n in zip(flat, n_shots, strict=True)
+    )
+    return [tuple(islice(rest, len(sample.queries))) for sample in samples]
+
+
+def _shown(query: Query, n_shots: int) -> str:
+    return query.head + "".join(query.shots[:n_shots]) + query.text
 
 
 @dataclass(frozen=True)
@@ -89,7 +126,7 @@ class _Encoder:
 
     def _choices(self, sample: Sample, query: Query) -> Iterator[Prompt]:
         """Yield one prompt for all continuations, or one for each where a cut differs."""
-        pairs = [self._pair(query.text, continuation) for continuation in query.continuations]
+        pairs = [self._pair(query, continuation) for continuation in query.continuations]
         longest = self.context_tokens - SPARE_TOKENS + 1
         if any(not ids or len(ids) > longest for _, ids in pairs):
             raise DataError(
@@ -106,8 +143,12 @@ class _Encoder:
                 raise DataError(f"the sample '{sample.id}' has a continuation without a prompt")
             yield Prompt(tuple(head), was_cut, (ids,))
 
-    def _pair(self, text: str, continuation: str) -> tuple[list[int], list[int]]:
+    def _pair(self, query: Query, continuation: str) -> tuple[list[int], list[int]]:
         """Return the tokens of a text and of its continuation."""
+        text = query.text
+        if query.label:
+            which = 0 if query.label == "first" else -1
+            return self.ids[text, False], [self.ids[continuation, True][which]]
         if text == "":
             ids = self.ids[continuation, True]
             return (ids[:1], ids[1:]) if ids[:1] == [self.prefix_id] else ([self.prefix_id], ids)
@@ -127,7 +168,9 @@ class _Encoder:
 
 def _texts(query: Query) -> Iterator[tuple[str, bool]]:
     """Yield the texts whose tokens a query needs; True: without special tokens."""
-    if query.continuations and query.text == "":
+    if query.label:
+        yield query.text, False
+    if query.continuations and (query.label or query.text == ""):
         yield from ((continuation, True) for continuation in query.continuations)
     elif query.continuations:
         yield query.text.rstrip(), False

@@ -10,8 +10,10 @@ from typing import Any
 from peval.bridges import lm_eval_scores
 from peval.bridges.lm_eval_tasks import harness_version
 from peval.corpus import Aggregate
-from peval.errors import DataError
+from peval.errors import DataError, TaskError
+from peval.scorers import extraction
 from peval.scorers.choice import score_choice
+from peval.scorers.extraction import RULES, score_answer
 from peval.scorers.text import (
     SCORER_VERSION,
     Tokenize,
@@ -67,13 +69,17 @@ def score_system(
     if fresh:
         names, many, said = zip(*fresh.values(), strict=True)
         found = zip(names, _values(task, many, said), strict=True)
-        new = {key: Score(name, values) for key, (name, values) in zip(fresh, found, strict=True)}
+        new = {key: _named(name, values) for key, (name, values) in zip(fresh, found, strict=True)}
         store.add_scores(new.items())
         known |= new
     return [
         known[key] if key in known else _unscored(asked, mine)
         for key, asked, mine in zip(keys, requests, answers, strict=True)
     ]
+
+
+def _named(name: str, found: Score | Mapping[str, Any]) -> Score:
+    return found if isinstance(found, Score) else Score(name, found)
 
 
 def _unscored(asked: Asked, answers: Sequence[Completion]) -> Score | None:
@@ -86,7 +92,7 @@ def _unscored(asked: Asked, answers: Sequence[Completion]) -> Score | None:
 
 def _values(
     task: Task, samples: Sequence[Sample], answers: Sequence[Sequence[Completion]]
-) -> Sequence[Mapping[str, Any]]:
+) -> Sequence[Mapping[str, Any] | Score]:
     """Return what each sample's answers are worth by each of the task's metrics."""
     if task.reader == "lm-eval":
         return lm_eval_scores.values(task, samples, answers)
@@ -96,7 +102,9 @@ def _values(
 
 def _value(
     task: Task, sample: Sample, answer: Completion, tokenize: Tokenize
-) -> Mapping[str, float]:
+) -> Mapping[str, float] | Score:
+    if task.rule is not None:
+        return score_answer(answer.key, answer.text, sample.targets, rule_of(task))
     if sample.choices:
         return score_choice(answer.likelihoods, sample, task.metrics)
     return score_text(answer.text, sample.targets, task.metrics, tokenize)
@@ -107,10 +115,26 @@ def aggregates(task: Task) -> Mapping[str, Aggregate]:
     return lm_eval_scores.aggregations(task) if task.reader == "lm-eval" else {}
 
 
+def rule_of(task: Task) -> extraction.Rule:
+    """Return how a task's answers are found in longer texts; some differ by profile.
+
+    Raises
+    ------
+    TaskError
+        There is no such rule.
+    """
+    name = str(task.rule).format(profile=task.profile.prompt)
+    if name not in RULES:
+        raise TaskError(f"{task.name}: no rule {name!r}; known: {', '.join(RULES)}")
+    return RULES[name]
+
+
 def score_prediction(
     prediction: str, sample: Sample, task: Task, tokenize: Tokenize
 ) -> dict[str, float]:
     """Score a text that no model said; among choices it is the one chosen."""
+    if task.rule is not None:
+        return dict(score_answer(sample.id, prediction, sample.targets, rule_of(task)).values)
     if sample.choices:
         return dict.fromkeys(task.metrics, float(prediction in sample.targets))
     return score_text(prediction, sample.targets, task.metrics, tokenize)
@@ -122,6 +146,8 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
     parts += [sample.targets, sample.choices]
     if task.reader == "lm-eval":
         parts.append(harness_version())
+    if task.rule is not None:
+        parts.append([task.rule, task.profile.prompt, extraction.SCORER_VERSION])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

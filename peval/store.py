@@ -336,8 +336,8 @@ def _instruction(fields: dict[str, Any]) -> Instruction:
 
 def _query_noun(fields: dict[str, Any]) -> Query:
     decoding = fields["decoding"] and _decoding(fields["decoding"])
-    continuations = tuple(fields["continuations"])
-    return Query(**{**fields, "decoding": decoding, "continuations": continuations})
+    texts = {name: tuple(fields[name]) for name in ("continuations", "shots")}
+    return Query(**{**fields, **texts, "decoding": decoding})
 
 
 def _decoding(fields: dict[str, Any]) -> Decoding:

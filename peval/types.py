@@ -31,15 +31,17 @@ class Profile:
     """A published way of asking: prompt, lengths, decoding, instances per task.
 
     ``max_source_tokens`` is the longest prompt in tokens; None means what the model's context
-    leaves beside the answer. ``instances_per_task`` of None means all.
+    leaves beside the answer. ``instances_per_task`` of None means all. ``chat`` puts the prompt
+    into a chat format.
     """
 
     name: str
-    prompt: Literal["tk-instruct", "plain"]
+    prompt: Literal["tk-instruct", "plain", "tulu1", "tulu2"]
     n_positive_examples: int
     max_source_tokens: int | None
     instances_per_task: int | None
     decoding: Decoding
+    chat: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,21 @@ class Task:
     """One evaluation: which data, which way of asking, which metrics (the first is the headline).
 
     ``source`` is a file path where the reader needs one (``jsonl``), or the name that another
-    harness knows; ``settings`` are for that harness. Data, never code.
+    harness knows; ``settings`` are for the reader. ``rule`` says how an answer is found in a longer
+    text (`peval.scorers.extraction`). Data, never code.
     """
 
     name: str
     version: int
     description: str
-    reader: Literal["superni", "jsonl", "lm-eval"]
+    reader: Literal["superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh"]
     split: str
     profile: Profile
     metrics: tuple[str, ...]
     tokenizer: Literal["default", "xlingual"] = "default"
     source: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    rule: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,13 +86,19 @@ class Instruction:
 class Query:
     """One question in words: go on from ``text``, or say how likely each continuation is.
 
-    ``rolling`` asks for the likelihood of the text itself, in windows where it is long.
+    ``rolling`` asks for the likelihood of the text itself, in windows where it is long. Before the
+    text come ``head`` and ``shots``, the last of which are left out until the prompt has at most
+    ``max_tokens``. With a ``label``, a continuation stands for its first or last token alone.
     """
 
     text: str
     continuations: tuple[str, ...] = ()
     decoding: Decoding | None = None
     rolling: bool = False
+    head: str = ""
+    shots: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    label: Literal["first", "last"] | None = None
 
 
 @dataclass(frozen=True)

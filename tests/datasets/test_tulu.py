@@ -1,0 +1,140 @@
+"""Tulu's evaluations as samples and prompts: the texts of `tulu_prompts`, whatever the route."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from scripted import TOY
+
+from peval import datasets
+from peval.bases import load_base
+from peval.catalog import load_task
+from peval.datasets import bbh, gsm8k, mmlu
+from peval.datasets.tulu_prompts import (
+    bbh_prompt,
+    choice_token_ids,
+    fitting_mmlu_prompt,
+    gsm8k_prompt,
+    plain,
+    tulu_chat,
+)
+from peval.errors import TaskError
+from peval.prompts import token_ids
+from peval.queries import encode_queries
+from peval.tokenizer import load_tokenizer
+from peval.types import Task
+
+TOKENIZER = load_tokenizer(load_base(str(TOY / "base")))
+PROFILES = ("tulu1", "tulu1-plain", "tulu2", "tulu2-plain")
+
+
+def text_ids(text: str) -> list[int]:
+    return token_ids(TOKENIZER, [text])[0]
+
+
+def bare_ids(text: str) -> list[int]:
+    return token_ids(TOKENIZER, [text], add_special_tokens=False)[0]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """Write small files in the layouts of the three benchmarks."""
+    for split, n_rows in (("test", 3), ("dev", 5)):
+        rows = [
+            f'"What is {i}{i}?",one,two,{"long " * 40 * i}three,four,{"ABCD"[i % 4]}'
+            for i in range(n_rows)
+        ]
+        for subject in ("anatomy", "virology"):
+            file = tmp_path / "mmlu" / split / f"{subject}_{split}.csv"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("\n".join(rows))
+    (tmp_path / "gsm8k").mkdir()
+    lines = [
+        {"question": f"What is {i} and {i}?", "answer": f"So.\n#### {2 * i}"} for i in range(4)
+    ]
+    (tmp_path / "gsm8k" / "test.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    for name in ("bbh", "cot-prompts"):
+        (tmp_path / "bbh" / name).mkdir(parents=True)
+    examples = [{"input": f"Is {i} odd?", "target": "Yes" if i % 2 else "No"} for i in range(4)]
+    (tmp_path / "bbh" / "bbh" / "odd.json").write_text(json.dumps({"examples": examples}))
+    shots = "\n\n".join(f"Q: Is {i} odd?\nA: Look. So the answer is No." for i in (2, 4, 6))
+    text = f"canary\n-----\nSay whether.\n\n{shots}"
+    (tmp_path / "bbh" / "cot-prompts" / "odd.txt").write_text(text)
+    return tmp_path
+
+
+def encoded(task: Task, place: Path) -> list[tuple[list[int], tuple[tuple[int, ...], ...]]]:
+    prompts = encode_queries(datasets.read(task, place).samples, TOKENIZER, 4000)
+    return [(list(p.token_ids), p.choices) for (p,) in prompts]
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_generated_answers_are_asked_in_the_published_words(place: Path, profile: str) -> None:
+    form = tulu_chat if "plain" not in profile else plain
+    for name in ("cot", "direct"):
+        task = load_task(f"gsm8k-{name}-full", profile)
+        texts = [form(gsm8k_prompt(p, name == "cot")) for p in gsm8k.read(place / "gsm8k")]
+        assert [ids for ids, _ in encoded(task, place)] == list(map(text_ids, texts))
+        task = load_task(f"bbh-{name}-full", profile)
+        (one,) = bbh.read(place / "bbh").values()
+        texts = [form(bbh_prompt(one, p, name == "cot")) for p in one.problems]
+        assert [ids for ids, _ in encoded(task, place)] == list(map(text_ids, texts))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("longest", [2048, 400, 300])
+def test_mmlu_leaves_out_the_shots_that_do_not_fit(
+    place: Path, profile: str, longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from peval.datasets import tulu, tulu_prompts
+
+    for module in (tulu, tulu_prompts):
+        monkeypatch.setattr(module, "MMLU_MAX_PROMPT_TOKENS", longest)
+    form = tulu_chat if "plain" not in profile else plain
+    task = load_task("mmlu-5-shot", profile)
+    found, expected, n_shots = encoded(task, place), [], []
+    dev = mmlu.read(place / "mmlu", "dev")
+    for subject, questions in mmlu.read(place / "mmlu", "test").items():
+        for question in questions:
+            prompt, n = fitting_mmlu_prompt(
+                question, dev[subject], form, lambda text: len(bare_ids(text))
+            )
+            expected.append(text_ids(form(prompt)))
+            n_shots.append(n)
+    assert [ids for ids, _ in found] == expected
+    assert max(n_shots) == 5 if longest == 2048 else max(n_shots) < 5
+    labels = choice_token_ids("tulu1" if "tulu1" in profile else "tulu2", bare_ids)
+    assert {choices for _, choices in found} == {tuple((label,) for label in labels)}
+
+
+def test_the_answer_is_among_the_choices(place: Path) -> None:
+    samples = datasets.read(load_task("mmlu-0-shot"), place).samples
+    assert all(set(sample.targets) < set(sample.choices) for sample in samples)
+    assert {sample.category for sample in samples} == {"other (business, health, misc.)"}
+
+
+def test_another_profile_is_refused(place: Path) -> None:
+    with pytest.raises(TaskError, match="asked by a profile of Tulu's"):
+        datasets.read(load_task("gsm8k-cot", "plain"), place)
+
+
+def test_a_limit_takes_the_first_of_each_cluster(place: Path) -> None:
+    task = load_task("mmlu-0-shot")
+    profile = dataclasses.replace(task.profile, instances_per_task=2)
+    samples = datasets.read(dataclasses.replace(task, profile=profile), place).samples
+    assert [sample.id for sample in samples] == [
+        f"{subject}/test/{i}" for subject in ("anatomy", "virology") for i in range(2)
+    ]
+    assert {path.name for path in datasets.files_of(task, place)} >= {"anatomy_dev.csv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "n_samples"), [("mmlu-5-shot", 14042), ("gsm8k-cot", 200), ("bbh-cot", 1080)]
+)
+def test_the_real_files_are_read(name: str, n_samples: int, shared_data: Path) -> None:
+    samples = datasets.read(load_task(name), shared_data).samples
+    assert len(samples) == n_samples
+    assert len({sample.id for sample in samples}) == n_samples
