@@ -40,14 +40,17 @@ def majority_target(samples: Sequence[Sample]) -> dict[str, str]:
 
     A sample counts each of its distinct targets once; of equally frequent targets the first seen
     wins. It looks at the very targets it is scored on, so it stands for the best that one constant
-    answer per cluster can do by exact match.
+    answer per cluster can do by exact match. Where every sample is a cluster of its own, one answer
+    serves them all.
     """
+    is_alone = len({sample.cluster for sample in samples}) == len(samples)
+    of = {sample.id: "" if is_alone else sample.cluster for sample in samples}
     counts: dict[str, Counter[str]] = {}
     for sample in samples:
-        counts.setdefault(sample.cluster, Counter()).update(dict.fromkeys(sample.targets, 1))
+        counts.setdefault(of[sample.id], Counter()).update(dict.fromkeys(sample.targets, 1))
     # max() keeps the first of equals, and a Counter its order of insertion.
     best = {cluster: max(count, key=count.__getitem__) for cluster, count in counts.items()}
-    return {sample.id: best[sample.cluster] for sample in samples}
+    return {sample.id: best[of[sample.id]] for sample in samples}
 
 
 BASELINES: Mapping[str, Baseline] = {

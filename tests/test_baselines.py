@@ -50,6 +50,11 @@ def test_majority_target_counts_a_samples_alternatives_once_each():
     assert BASELINES["majority-target"](samples) == {"1": "a", "2": "a"}
 
 
+def test_samples_that_are_clusters_of_their_own_share_one_answer():
+    samples = [sample(name, (target,), name) for name, target in ("ay", "bn", "cn")]
+    assert BASELINES["majority-target"](samples) == {"a": "n", "b": "n", "c": "n"}
+
+
 def test_majority_target_takes_the_first_seen_of_equals():
     samples = [sample("1", ("z",)), sample("2", ("a",)), sample("3", ("a",)), sample("4", ("z",))]
     assert set(BASELINES["majority-target"](samples).values()) == {"z"}
