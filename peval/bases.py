@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from peval import hub
-from peval.errors import BaseModelError
+from peval.errors import BaseModelError, PevalError
 from peval.machine import file_sha256
 from peval.safetensors_file import read_header
 from peval.strict_json import read_object, show
@@ -50,7 +50,7 @@ def load_base(name_or_path: str) -> Base:
     if not path.is_dir():
         raise BaseModelError(f"{path}: a base model is a directory, this is a file")
     config = read_object(path / "config.json", BaseModelError)
-    weights = _weight_files(path)
+    weights = weight_files(path)
     for file in weights:
         if file.suffix == ".safetensors":
             read_header(file, BaseModelError)
@@ -68,12 +68,12 @@ def load_base(name_or_path: str) -> Base:
 
 def file_hashes(base: Base) -> dict[str, str]:
     """Return the sha256 of each file that the base's own sha256 covers, by relative name."""
-    return _hashes(base.path, _weight_files(base.path))
+    return _hashes(base.path, weight_files(base.path))
 
 
 def weight_shapes(base: Base) -> dict[str, tuple[int, ...]]:
     """Return the shape of every weight, by its name in the checkpoint, from safetensors headers."""
-    files = [f for f in _weight_files(base.path) if f.suffix == ".safetensors"]
+    files = [f for f in weight_files(base.path) if f.suffix == ".safetensors"]
     if not files:
         raise BaseModelError(
             f"{base.path}: only pickled weights, whose shapes are not read; save the model once "
@@ -96,31 +96,31 @@ def n_layers(base: Base) -> int | None:
     return None
 
 
-def _weight_files(path: Path) -> list[Path]:
+def weight_files(path: Path, error: type[PevalError] = BaseModelError) -> list[Path]:
     """List the shards that the index names, else all safetensors files, else pickled weights."""
     if (path / _INDEX).is_file():
-        return _shards(path)
+        return _shards(path, error)
     found = [
         f for f in _matching(path, ("*.safetensors",))
         if not f.name.startswith(("adapter_", "consolidated"))
     ]  # fmt: skip
     found = found or _matching(path, ("pytorch_model*.bin", "model*.pt", "pytorch_model*.pt"))
     if not found:
-        raise BaseModelError(f"{path}: no weights (model.safetensors or pytorch_model.bin)")
+        raise error(f"{path}: no weights (model.safetensors or pytorch_model.bin)")
     return found
 
 
-def _shards(path: Path) -> list[Path]:
+def _shards(path: Path, error: type[PevalError]) -> list[Path]:
     index = path / _INDEX
-    weight_map = read_object(index, BaseModelError, _MAX_INDEX_BYTES).get("weight_map")
+    weight_map = read_object(index, error, _MAX_INDEX_BYTES).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise BaseModelError(f"{index}: no weight_map")
+        raise error(f"{index}: no weight_map")
     names = set(map(str, weight_map.values()))
     for name in sorted(names):
         if Path(name).name != name or not name.endswith(".safetensors"):
-            raise BaseModelError(f"{index}: {show(name)} is not the name of a safetensors file")
+            raise error(f"{index}: {show(name)} is not the name of a safetensors file")
         if not (path / name).is_file():
-            raise BaseModelError(f"{path / name}: missing, though {_INDEX} names it")
+            raise error(f"{path / name}: missing, though {_INDEX} names it")
     return [path / name for name in sorted(names)]
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from peval import adapters
+from peval.adapters import facts
+from peval.adapters.checkpoint import Checkpoint
+from peval.adapters.routes import MERGE, SERVED
+from peval.adapters.whole import Whole
 from peval.bases import load_base, weight_shapes
 from peval.errors import BaseModelError
+from peval.types import Base
 
 
 def paths(patterns: Sequence[str]) -> list[Path]:
@@ -36,27 +42,131 @@ def inspect(path: Path, base: str | None, allow_base_mismatch: bool) -> dict[str
         unchecked = "" if checked else "not checked against a base: its config names none"
     (name,) = adapters.names([path])
     shapes = weight_shapes(checked) if checked else None
-    adapter = adapters.load_adapter(path, name, checked, shapes, allow_base_mismatch)
-    return adapters.describe(adapter) | {"unchecked": unchecked}
+    found = adapters.open_adapter(path, checked, shapes, allow_base_mismatch)
+    n_base = sum(map(math.prod, shapes.values())) if shapes else None
+    return {
+        **_identity(path, name, found),
+        **(_whole(found) if isinstance(found, Whole) else _method(found)),
+        **_sizes(found, n_base),
+        **_surroundings(path, checked),
+        "unchecked": unchecked,
+    }
 
 
-def text(found: dict[str, Any]) -> str:
+def _identity(path: Path, name: str, found: Checkpoint | Whole) -> dict[str, Any]:
+    adapter = adapters.as_adapter(path, name, found)
+    return {
+        "name": name,
+        "path": str(path),
+        "method": adapter.method,
+        "base": adapter.base_name,
+        "target_modules": list(adapter.target_modules),
+        "changes_nothing": adapter.changes_nothing,
+        "sha256": adapter.sha256,
+    }
+
+
+def _method(found: Checkpoint) -> dict[str, Any]:
+    """Return what the config says, and where it leads."""
+    config, route = found.config, found.route
+    has_alpha = config.method.has_rank and {"alpha", "lora_alpha"} & config.method.settings.keys()
+    adapted = [m.name for m in found.plan.modules] if found.plan else list(found.modules)
+    return {
+        "peft_type": config.method.peft_type,
+        "ranks": sorted(set(map(config.rank_of, adapted))) if config.method.has_rank else [],
+        "rank_pattern": config.pattern("rank_pattern"),
+        "alpha": config.alpha if has_alpha else None,
+        "alpha_pattern": config.pattern("alpha_pattern"),
+        "scalings": sorted(set(map(config.scaling_of, adapted))) if has_alpha else [],
+        "n_modules": len(adapted),
+        "route": route.name,
+        "route_why": route.why,
+        "is_served": route.name in SERVED,
+    }
+
+
+def _whole(found: Whole) -> dict[str, Any]:
+    return {
+        "peft_type": None,
+        "ranks": [], "rank_pattern": {}, "alpha": None, "alpha_pattern": {}, "scalings": [],
+        "n_modules": len({name.rsplit(".", 1)[0] for name in found.changed}),
+        "route": MERGE,
+        "route_why": f"{len(found.changed)} of {len(found.entries)} tensors are not the base's; "
+                     "its weights take the base's place",
+        "is_served": MERGE in SERVED,
+    }  # fmt: skip
+
+
+def _sizes(found: Checkpoint | Whole, n_base: int | None) -> dict[str, Any]:
+    entries = found.entries
+    trained = found.changed if isinstance(found, Whole) else tuple(entries)
+    files = found.files if isinstance(found, Whole) else (found.file,)
+    n_parameters = sum(
+        math.prod(entries[name].shape) for name in trained if ".base_layer.weight" not in name
+    )
+    return {
+        "n_parameters": n_parameters,
+        "share_of_base": n_parameters / n_base if n_base else None,
+        "n_bytes": sum(file.stat().st_size for file in files),
+        "dtypes": sorted({entry.dtype for entry in entries.values()}),
+    }
+
+
+def _surroundings(path: Path, base: Base | None) -> dict[str, Any]:
+    return {
+        "tokenizer_differs_in": facts.tokenizer_differences(path, base),
+        "chat_template": facts.template_difference(path, base),
+        "added_tokens": facts.added_tokens(path, base),
+        "training": facts.training(path),
+    }
+
+
+def text(found: Mapping[str, Any]) -> str:
     """Return a description as a person reads it."""
+    share = found["share_of_base"]
+    size = f"{found['n_parameters']:,} parameters"
+    size += f" ({100 * share:.3g} % of the base)" if share is not None else ""
     rows = {
         "path": found["path"],
-        "method": f"{found['method']}, rank {_several(found['ranks'])}, alpha {found['alpha']}, "
-        f"scaling {_several(found['scalings'])}",
+        "method": _method_text(found),
         "modules": f"{found['n_modules']} ({', '.join(found['target_modules'])})",
-        "size": f"{found['n_parameters']:,} parameters, {found['n_bytes'] / 1e6:.1f} MB",
+        "size": f"{size}, {found['n_bytes'] / 1e6:.1f} MB, {', '.join(found['dtypes'])}",
         "base": found["base"] or "not named",
-        "route": found["route"],
+        "route": f"{found['route']}: {found['route_why']}",
+        "training": ", ".join(f"{key} {value}" for key, value in found["training"].items()),
         "sha256": found["sha256"],
     }
+    lines = [found["name"], *(f"  {key:<8} {value}" for key, value in rows.items() if value)]
+    return "\n".join(lines + [f"  {'note':<8} {note}" for note in _notes(found)])
+
+
+def _method_text(found: Mapping[str, Any]) -> str:
+    parts = [found["method"]]
+    if found["ranks"]:
+        parts.append(f"rank {_several(found['ranks'])}")
+    if found["alpha"] is not None:
+        parts += [f"alpha {found['alpha']:g}", f"scaling {_several(found['scalings'])}"]
+    for field in ("rank_pattern", "alpha_pattern"):
+        if found[field]:
+            parts.append(f"{field} {found[field]}")
+    return ", ".join(parts)
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
     notes = [found["unchecked"]] if found["unchecked"] else []
     if found["changes_nothing"]:
         notes.append("its update is exactly zero: it must score as the base")
-    lines = [found["name"], *(f"  {key:<8} {value}" for key, value in rows.items())]
-    return "\n".join(lines + [f"  {'note':<8} {note}" for note in notes])
+    if not found["is_served"]:
+        notes.append(f"no engine serves the route {found['route']} yet")
+    if found["tokenizer_differs_in"]:
+        notes.append(
+            f"tokenizer differs from the base's: {', '.join(found['tokenizer_differs_in'])}"
+        )
+    if found["added_tokens"]:
+        notes.append(f"added tokens: {', '.join(map(repr, found['added_tokens'][:20]))}")
+    if found["chat_template"] == "its own":
+        notes.append("has a chat template of its own")
+    return notes
 
 
 def _several(values: Sequence[float]) -> str:

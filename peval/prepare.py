@@ -237,10 +237,13 @@ def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
     if not paths:
         return base, ()
     shapes = weight_shapes(base)
-    return base, tuple(
+    found = tuple(
         adapter_files.load_adapter(path, name, base, shapes, job.allow_base_mismatch)
         for path, name in zip(paths, adapter_files.names(paths), strict=True)
     )
+    for adapter in found:
+        adapter_files.check_served(adapter)
+    return base, found
 
 
 def _base_named_by(paths: Sequence[Path]) -> str:

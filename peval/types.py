@@ -148,8 +148,9 @@ class Base:
 class Adapter:
     """A vetted adapter checkpoint. ``None`` in its place means the base model itself.
 
-    ``sha256`` covers its tensors and the part of its config that has an effect. ``changes_nothing``
-    is true when every update it holds is exactly zero.
+    ``sha256`` covers its tensors and the part of its config that has an effect. ``rank`` is 0 for
+    methods without one. ``changes_nothing`` is true when every update it holds is exactly zero.
+    ``route`` is the way in which an engine applies it.
     """
 
     name: str

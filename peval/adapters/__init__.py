@@ -1,4 +1,4 @@
-"""Adapters: find them, vet them, hash them.
+"""Adapters: find them, vet them, hash them, choose their route.
 
 Reading starts here: `load_adapter` is the whole path an adapter takes before an engine sees it.
 Neither torch nor peft is imported, and nothing in an adapter's files is executed.
@@ -7,26 +7,22 @@ Neither torch nor peft is imported, and nothing in an adapter's files is execute
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
-from peval.adapters.config import LoraSettings, read_settings
+from peval.adapters.basemodel import BaseModel, Shapes
+from peval.adapters.checkpoint import Checkpoint, read_checkpoint
+from peval.adapters.config import read_config
 from peval.adapters.paths import expand, names
-from peval.adapters.weights import (
-    BaseWeights,
-    Shapes,
-    check_frozen,
-    check_ranks,
-    check_shapes,
-    pair_tensors,
-    survey,
-    weights_file,
-)
-from peval.bases import load_base, n_layers
+from peval.adapters.routes import MERGE, SERVED
+from peval.adapters.template import check_template
+from peval.adapters.whole import Whole, is_whole, read_whole
+from peval.bases import load_base
 from peval.errors import AdapterError, BaseModelError
-from peval.safetensors_file import read_header
+from peval.strict_json import read_object
 from peval.types import Adapter, Base
 
-__all__ = ["base_of", "describe", "expand", "load_adapter", "names"]
+__all__ = ["base_of", "check_served", "expand", "load_adapter", "names", "open_adapter"]
 
 
 def load_adapter(
@@ -41,7 +37,7 @@ def load_adapter(
     Parameters
     ----------
     path
-        The adapter's directory.
+        The adapter's directory, or that of a whole checkpoint of the base's architecture.
     name
         What to call it.
     base
@@ -56,38 +52,71 @@ def load_adapter(
     AdapterError
         One line: the file, the field or tensor, and what is wrong with it.
     """
-    settings = read_settings(path)
-    file = weights_file(path)
-    entries = read_header(file, AdapterError)
-    pairs = pair_tensors(file, entries)
-    modules = [pair.module for pair in pairs]
-    check_ranks(file, pairs, settings)
+    return as_adapter(path, name, open_adapter(path, base, shapes, allow_base_mismatch))
+
+
+def open_adapter(
+    path: Path, base: Base | None, shapes: Shapes | None, allow_base_mismatch: bool = False
+) -> Checkpoint | Whole:
+    """Vet an adapter directory and return all that was found in it; see `load_adapter`."""
+    model = base_model(base, shapes) if base is not None and shapes is not None else None
+    if is_whole(path):
+        whole = read_whole(path, base, model)
+        check_template(path)
+        return whole
     if base is not None and not allow_base_mismatch:
-        _check_base(path, settings, base)
-    if shapes is not None:
-        weights = BaseWeights(shapes, n_layers(base) if base else None)
-        check_shapes(file, pairs, settings, weights)
-        check_frozen(file, entries, weights)
-    seen = survey(file, entries, base.dtype if base else None)
+        _check_base(path, base)
+    found = read_checkpoint(path, model, base.dtype if base else None)
+    check_template(path)
+    return found
+
+
+def as_adapter(path: Path, name: str, found: Checkpoint | Whole) -> Adapter:
+    """Return the noun for a vetted checkpoint."""
+    if isinstance(found, Whole):
+        return _whole_adapter(path, name, found)
     return Adapter(
         name=name,
         path=path,
-        sha256=hashlib.sha256(settings.fingerprint() + seen.sha256.encode()).hexdigest(),
-        method="rsLoRA" if settings.rank_stabilised else "LoRA",
-        rank=settings.largest_rank,
-        target_modules=tuple(sorted({module.rsplit(".", 1)[-1] for module in modules})),
-        base_name=settings.base_name,
-        changes_nothing=all({p.a.tensor, p.b.tensor} & seen.zero for p in pairs),
+        sha256=found.sha256,
+        method=found.method,
+        rank=found.config.largest_rank,
+        target_modules=_kinds(found.modules),
+        base_name=found.config.base_name,
+        changes_nothing=found.changes_nothing,
+        route=found.route.name,
     )
+
+
+def check_served(adapter: Adapter) -> None:
+    """Refuse an adapter whose route no engine serves.
+
+    Raises
+    ------
+    AdapterError
+        Names the method and the route.
+    """
+    if adapter.route not in SERVED:
+        raise AdapterError(
+            f"{adapter.path}: {adapter.method} needs the route {adapter.route}, which no engine "
+            "serves yet; `peval inspect` says why"
+        )
+
+
+def base_model(base: Base, shapes: Shapes) -> BaseModel:
+    """Return what adapters are held against."""
+    return BaseModel(shapes, read_object(base.path / "config.json", BaseModelError))
 
 
 def base_of(path: Path) -> str | None:
     """Return the base that an adapter's config names, as a local path where there is one.
 
     A relative path is tried from the current directory, then from the adapter's directory and
-    its parents.
+    its parents. A whole checkpoint names none.
     """
-    named = read_settings(path).base_name
+    if is_whole(path):
+        return None
+    named = read_config(path).base_name
     if named is None or Path(named).is_absolute():
         return named
     for start in (Path(), path.resolve(), *path.resolve().parents):
@@ -96,31 +125,27 @@ def base_of(path: Path) -> str | None:
     return named
 
 
-def describe(adapter: Adapter) -> dict[str, object]:
-    """Collect what there is to say about an adapter, in the order it is best read."""
-    settings = read_settings(adapter.path)
-    file = weights_file(adapter.path)
-    entries = read_header(file, AdapterError)
-    pairs = pair_tensors(file, entries)
-    return {
-        "name": adapter.name,
-        "path": str(adapter.path),
-        "method": adapter.method,
-        "ranks": sorted({pair.a.rank for pair in pairs}),
-        "alpha": settings.alpha,
-        "scalings": sorted({settings.scaling_of(pair.module) for pair in pairs}),
-        "target_modules": list(adapter.target_modules),
-        "n_modules": len(pairs),
-        "n_parameters": sum(half.rank * half.outer for pair in pairs for half in (pair.a, pair.b)),
-        "n_bytes": file.stat().st_size,
-        "base": adapter.base_name,
-        "sha256": adapter.sha256,
-        "route": adapter.route,
-        "changes_nothing": adapter.changes_nothing,
-    }
+def _whole_adapter(path: Path, name: str, whole: Whole) -> Adapter:
+    modules = (tensor.rsplit(".", 1)[0] for tensor in whole.changed)
+    return Adapter(
+        name=name,
+        path=path,
+        sha256=hashlib.sha256(f"whole {whole.sha256}".encode()).hexdigest(),
+        method=whole.method,
+        rank=0,
+        target_modules=_kinds(modules),
+        base_name=None,
+        changes_nothing=not whole.changed,
+        route=MERGE,
+    )
 
 
-def _check_base(path: Path, settings: LoraSettings, base: Base) -> None:
+def _kinds(modules: Iterable[str]) -> tuple[str, ...]:
+    """Return the last parts of modules' names."""
+    return tuple(sorted({module.rsplit(".", 1)[-1] for module in modules}))
+
+
+def _check_base(path: Path, base: Base) -> None:
     """Refuse an adapter that names another base; a copy of the same base elsewhere will do."""
     named = base_of(path)
     if named is None or named == base.name:
@@ -132,8 +157,8 @@ def _check_base(path: Path, settings: LoraSettings, base: Base) -> None:
         same = _last_part(named) in {_last_part(base.name), _last_part(str(base.path))}
     if not same:
         raise AdapterError(
-            f"{settings.path}: base_model_name_or_path: made for {named!r}, given {base.name!r}; "
-            "--allow-base-mismatch if they are the same model"
+            f"{path / 'adapter_config.json'}: base_model_name_or_path: made for {named!r}, given "
+            f"{base.name!r}; --allow-base-mismatch if they are the same model"
         )
 
 

@@ -1,7 +1,7 @@
-"""Read adapter_config.json, and refuse what native LoRA serving would get wrong.
+"""Read adapter_config.json: a known method, known settings, numbers in range, patterns that end.
 
-The list of refusals follows vLLM's ``vllm/lora/peft_helper.py`` (0.32) and PEFT's ``LoraConfig``
-(0.21). What vLLM would ignore in silence is refused here too.
+The settings of each method are those of PEFT 0.21 (``src/peft/tuners/*/config.py``). A setting that
+is not known here could change what the adapter computes, so it is refused by name.
 """
 
 from __future__ import annotations
@@ -13,226 +13,280 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from peval.adapters.methods import METHODS, REFUSED_METHODS, Method
 from peval.adapters.patterns import matches, why_unsafe
 from peval.errors import AdapterError
 from peval.strict_json import read_object, show
 
 CONFIG_FILE = "adapter_config.json"
-MAX_RANK = 512
+MAX_RANK = 1 << 16
 _MAX_PATTERNS = 10_000
-
-# Initialisations that set nothing but the adapter's first weights.
-_PLAIN_INITS = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
-
-_REFUSED = {
-    "use_dora": "DoRA",
-    "lora_bias": "a bias in lora_B",
-    "modules_to_save": "fully trained modules beside the LoRA",
-    "trainable_token_indices": "trained token embeddings",
-    "target_parameters": "LoRA on bare parameters",
-    "layer_replication": "replicated layers",
-    "alora_invocation_tokens": "activated LoRA (aLoRA)",
-    "use_qalora": "quantisation-aware QA-LoRA",
-    "use_bdlora": "block-diagonal LoRA (BD-LoRA)",
-    "arrow_config": "Arrow routing",
-    "kasa_config": "KaSA, which changes the base weights",
-    "monteclora_config": "MonteCLoRA",
-    "megatron_config": "Megatron layers",
-    "ensure_weight_tying": "LoRA shared by tied weights",
-}
-
-# No effect on what a trained adapter computes, or checked elsewhere.
-_HARMLESS = frozenset({
-    "task_type", "peft_type", "peft_version", "auto_mapping", "base_model_name_or_path",
-    "revision", "inference_mode", "r", "target_modules", "exclude_modules", "lora_alpha",
-    "lora_dropout", "fan_in_fan_out", "bias", "use_rslora", "init_lora_weights",
-    "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern", "megatron_core",
-    "loftq_config", "eva_config", "corda_config", "lora_ga_config", "velora_config",
-    "qalora_group_size", "unsloth_fixed",
-})  # fmt: skip
+_TASK_TYPES = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM")
+_LASTING_INITIALS = ("pissa", "olora", "bat", "mini")  # the base, or the form, depends on them
+_NAME_FIELDS = ("target_modules", "exclude_modules", "layers_pattern", "feedforward_modules")
 
 
 @dataclass(frozen=True)
-class LoraSettings:
-    """What a vetted LoRA config says; ``selects_layers`` if it may leave modules out on purpose."""
+class Config:
+    """A vetted config: the method, the settings as they stand in the file, the base's name."""
 
     path: Path
-    rank: int
-    alpha: float
-    rank_pattern: Mapping[str, int]
-    alpha_pattern: Mapping[str, float]
-    rank_stabilised: bool
-    transposed: bool
-    target_modules: str | tuple[str, ...]
-    selects_layers: bool
+    method: Method
+    settings: Mapping[str, Any]
     base_name: str | None
+
+    @property
+    def is_sequence_to_sequence(self) -> bool:
+        """Whether the adapter was made for an encoder-decoder model."""
+        return self.settings.get("task_type") == "SEQ_2_SEQ_LM"
 
     @property
     def largest_rank(self) -> int:
         """The rank an engine must allow for: vLLM counts r even where every module overrides it."""
-        return max([self.rank, *self.rank_pattern.values()])
+        if not self.method.has_rank:
+            return 0
+        return max(self.rank, *map(int, self.pattern("rank_pattern").values()), 0)
+
+    @property
+    def rank(self) -> int:
+        """The rank where no pattern overrides it."""
+        return self.whole("r", 8, low=1, high=MAX_RANK)
 
     def rank_of(self, module: str) -> int:
         """Return a module's rank: the first pattern that matches wins."""
-        return next((r for key, r in self.rank_pattern.items() if matches(key, module)), self.rank)
+        return int(self.overridden("rank_pattern", module, self.rank))
+
+    @property
+    def alpha(self) -> float:
+        """The numerator of the scaling where no pattern overrides it."""
+        field = "lora_alpha" if "lora_alpha" in self.method.settings else "alpha"
+        return self.number(field, 8)
 
     def scaling_of(self, module: str) -> float:
-        """Return the factor of B A: alpha / r, for rsLoRA alpha / sqrt(r) (arXiv 2312.03732)."""
-        alphas = (a for key, a in self.alpha_pattern.items() if matches(key, module))
-        rank = self.rank_of(module)
-        return next(alphas, self.alpha) / (math.sqrt(rank) if self.rank_stabilised else rank)
+        """Return the factor of the update: alpha / r, for rsLoRA alpha / sqrt(r) (2312.03732)."""
+        rank, alpha = self.rank_of(module), self.overridden("alpha_pattern", module, self.alpha)
+        return float(alpha) / (math.sqrt(rank) if self.flag("use_rslora") else rank)
+
+    def pattern(self, field: str) -> dict[str, Any]:
+        """Return a setting that maps patterns of module names to values."""
+        return self.settings.get(field) or {}
+
+    def overridden(self, field: str, module: str, default: float) -> float:
+        """Return what the first matching pattern says, else the default."""
+        found = (value for key, value in self.pattern(field).items() if matches(key, module))
+        return next(found, default)
+
+    def flag(self, field: str, default: bool = False) -> bool:
+        """Return a setting that is true or false; null counts as the default."""
+        value = self.settings.get(field)
+        value = default if value is None else value
+        if not isinstance(value, bool):
+            self.refuse(field, f"{show(value)} is neither true nor false")
+        return value
+
+    def whole(self, field: str, default: int | None, low: int, high: int) -> int:
+        """Return a setting that is a whole number within bounds."""
+        value = self.settings.get(field, default)
+        if type(value) is not int or not low <= value <= high:
+            what = "rank " if field == "r" else ""
+            self.refuse(
+                field, f"{what}{show(value)} is not a whole number from {low} to {high}"
+            )  # fmt: skip
+        return value
+
+    def number(self, field: str, default: float) -> float:
+        """Return a setting that is a finite number other than 0."""
+        return self._finite(field, self.settings.get(field, default))
+
+    def names(self, field: str) -> str | tuple[str, ...] | None:
+        """Return a setting that is a pattern or a list of module names; None where it is empty."""
+        value = self.settings.get(field)
+        if isinstance(value, list):
+            return tuple(value) or None
+        return value or None
+
+    def token_ids(self, field: str) -> dict[str, list[int]]:
+        """Return trained token ids by the module they are for; "" is the input embedding."""
+        value = self.settings.get(field) or []
+        found = value if isinstance(value, dict) else {"": value}
+        for ids in found.values():
+            good = isinstance(ids, list) and all(type(i) is int and i >= 0 for i in ids)
+            if not good or len(set(ids)) != len(ids):
+                self.refuse(field, f"{show(ids)} is not a list of different token ids")
+        return {name: ids for name, ids in found.items() if ids}
 
     def fingerprint(self) -> bytes:
         """Return the part of the config that has an effect, as bytes to hash."""
-        targets = self.target_modules
-        facts = {
-            "peft_type": "LORA",
-            "r": self.rank,
-            "lora_alpha": self.alpha,
-            "rank_pattern": list(self.rank_pattern.items()),
-            "alpha_pattern": list(self.alpha_pattern.items()),
-            "use_rslora": self.rank_stabilised,
-            "fan_in_fan_out": self.transposed,
-            "target_modules": targets if isinstance(targets, str) else sorted(targets),
-        }
-        return json.dumps(facts, sort_keys=True).encode()
+        facts: dict[str, Any] = {"peft_type": self.method.peft_type}
+        for field, default in sorted(self.method.settings.items()):
+            value = self.settings.get(field)
+            if value in (None, "", [], {}) or value == default:
+                continue
+            if field == self.method.initial and value not in _LASTING_INITIALS:
+                continue
+            if isinstance(value, dict):  # of several patterns the first that matches wins
+                value = list(value.items())
+            elif isinstance(value, list) and all(isinstance(each, str) for each in value):
+                value = sorted(value)
+            facts[field] = value
+        return json.dumps(_plain(facts), sort_keys=True).encode()
+
+    def refuse(self, field: str, why: str) -> NoReturn:
+        """Raise the one-line error about a setting."""
+        raise AdapterError(f"{self.path}: {field}: {why}")
+
+    def _finite(self, field: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.refuse(field, f"{show(value)} is not a number")
+        if not (abs(value) <= 1e9 and value):
+            self.refuse(field, f"{show(value)} is not a finite number other than 0")
+        return float(value)
 
 
-def read_settings(directory: Path) -> LoraSettings:
+def read_config(directory: Path) -> Config:
     """Read and vet the config of an adapter directory.
 
     Raises
     ------
     AdapterError
-        The config is missing or malformed, or asks for something that is not served.
+        The config is missing or malformed, or holds something whose effect is not known.
     """
     path = directory / CONFIG_FILE
     if not directory.is_dir():
         what = "a file" if directory.exists() else "missing"
         raise AdapterError(f"{directory}: an adapter is a directory, this is {what}")
-    config = read_object(path, AdapterError)
-    _check_method(path, config)
-    _check_features(path, config)
-    _check_unknown(path, config)
-    return LoraSettings(
-        path=path,
-        rank=_rank(path, "r", config.get("r")),
-        alpha=_alpha(path, "lora_alpha", config.get("lora_alpha")),
-        rank_pattern={
-            k: _rank(path, "rank_pattern", v) for k, v in _patterns(path, config, "rank")
-        },
-        alpha_pattern={
-            k: _alpha(path, "alpha_pattern", v) for k, v in _patterns(path, config, "alpha")
-        },
-        rank_stabilised=_flag(path, config, "use_rslora"),
-        transposed=_flag(path, config, "fan_in_fan_out"),
-        target_modules=_target_modules(path, config),
-        selects_layers=_selects_layers(path, config),
-        base_name=_base_name(path, config),
-    )
+    found = read_object(path, AdapterError)
+    config = Config(path, _method(path, found), found, _base_name(path, found))
+    _check_surroundings(config)
+    _check_known(config)
+    _check_names(config)
+    _check_patterns(config)
+    _check_numbers(config)
+    return config
 
 
-def _refuse(path: Path, field: str, why: str) -> NoReturn:
-    raise AdapterError(f"{path}: {field}: {why}")
+def _method(path: Path, found: dict[str, Any]) -> Method:
+    kind = found.get("peft_type")
+    if isinstance(kind, str) and kind in METHODS:
+        return METHODS[kind]
+    why = REFUSED_METHODS.get(kind, "is not known") if isinstance(kind, str) else "is no method"
+    raise AdapterError(f"{path}: peft_type: {show(kind)} {why}")
 
 
-def _check_method(path: Path, config: dict[str, Any]) -> None:
-    method, task = config.get("peft_type"), config.get("task_type")
-    if method != "LORA":
-        _refuse(path, "peft_type", f"{show(method)} is not served; only LoRA (LORA) is so far")
-    if task not in (None, "CAUSAL_LM"):
-        _refuse(path, "task_type", f"{show(task)} is not served; only CAUSAL_LM is")
-    mapping = config.get("auto_mapping") or {}
+def _check_surroundings(config: Config) -> None:
+    """Check what says where an adapter belongs: the task and the library of its base model."""
+    task = config.settings.get("task_type")
+    if task not in _TASK_TYPES:
+        config.refuse("task_type", f"{show(task)} is not served; only CAUSAL_LM and SEQ_2_SEQ_LM")
+    mapping = config.settings.get("auto_mapping") or {}
     library = mapping.get("parent_library") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith("transformers."):
-        _refuse(path, "auto_mapping", f"names {show(library)}, a module outside transformers")
+        config.refuse("auto_mapping", f"names {show(library)}, a module outside transformers")
 
 
-def _check_features(path: Path, config: dict[str, Any]) -> None:
-    for field, what in _REFUSED.items():
-        if config.get(field):
-            _refuse(path, field, f"{what} is not served; merge the adapter into its base, or "
-                    "retrain without it")  # fmt: skip
-    if config.get("bias", "none") != "none":
-        _refuse(path, "bias", f"{show(config['bias'])}: trained biases are not served")
-    init = config.get("init_lora_weights", True)
-    if not (init is None or isinstance(init, bool) or init in _PLAIN_INITS):
-        _refuse(path, "init_lora_weights", f"{show(init)} changes the base weights; save it again "
-                "with PEFT's path_initial_model_for_weight_conversion")  # fmt: skip
-
-
-def _check_unknown(path: Path, config: dict[str, Any]) -> None:
-    """Refuse what a newer PEFT may have switched on; a bare number or name switches nothing on."""
-    for field, value in config.items():
-        if field in _HARMLESS or field in _REFUSED:
+def _check_known(config: Config) -> None:
+    """Refuse features without an equation, and settings that a newer PEFT may have added."""
+    method = config.method
+    for field, value in config.settings.items():
+        if field in method.settings or field in method.without_effect:
             continue
-        if value is True or (isinstance(value, dict | list) and value):
-            _refuse(path, show(field), f"unknown setting {show(value)}; it could change what the "
-                    "adapter computes")  # fmt: skip
+        if value in (None, False, "", [], {}):
+            continue
+        if field in method.refused:
+            config.refuse(field, f"{method.refused[field]} is not served")
+        config.refuse(show(field), f"unknown setting {show(value)}; it could change what the "
+                      "adapter computes (delete it if it has no effect)")  # fmt: skip
+    initial = config.settings.get(method.initial)
+    if initial is None or isinstance(initial, bool):
+        return
+    if not isinstance(initial, str) or initial.split("_niter_")[0] not in method.initials:
+        config.refuse(method.initial, f"{show(initial)} is not known")
+    if why := method.refused_initials.get("niter" if "_niter_" in initial else initial):
+        config.refuse(method.initial, f"{show(initial)} {why}")
 
 
-def _rank(path: Path, field: str, value: object) -> int:
-    if type(value) is not int or not 1 <= value <= MAX_RANK:
-        _refuse(path, field, f"rank {show(value)} is not a whole number from 1 to {MAX_RANK}")
-    return value
+def _check_names(config: Config) -> None:
+    """Vet everything that names modules; patterns that could run for hours are refused."""
+    for field in _NAME_FIELDS:
+        value = config.settings.get(field)
+        values = [value] if isinstance(value, str) else value or []
+        if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
+            config.refuse(field, f"{show(value)} is neither a list of names nor a pattern")
+        if isinstance(value, str) or field == "layers_pattern":
+            for each in values:
+                if why := why_unsafe(each, max_repeats=5, max_branches=10_000):
+                    config.refuse(field, f"pattern {show(each)} {why}")
+    saved = config.settings.get("modules_to_save") or []
+    if not isinstance(saved, list) or not all(isinstance(v, str) and v for v in saved):
+        config.refuse("modules_to_save", f"{show(saved)} is not a list of names")
+    for each in saved:  # PEFT also runs these as patterns
+        if why := why_unsafe(each, max_repeats=0, max_branches=1):
+            config.refuse("modules_to_save", f"pattern {show(each)} {why}")
+    layers = config.settings.get("layers_to_transform")
+    numbers = layers if isinstance(layers, list) else [] if layers is None else [layers]
+    if not all(type(n) is int and 0 <= n < 10_000 for n in numbers):
+        config.refuse("layers_to_transform", f"{show(layers)} is not a list of layers")
+    if config.method.needs_targets and config.names("target_modules") is None:
+        value = config.settings.get("target_modules")
+        config.refuse("target_modules", f"{show(value)} is neither a list of names nor a pattern")
 
 
-def _alpha(path: Path, field: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        _refuse(path, field, f"{show(value)} is not a number")
-    if not (abs(value) <= 1e9 and value):
-        _refuse(path, field, f"{show(value)} is not a finite number other than 0")
-    return float(value)
+def _check_patterns(config: Config) -> None:
+    for field in config.method.settings:
+        if not field.endswith("_pattern") or field == "layers_pattern":
+            continue
+        found = config.settings.get(field) or {}
+        if not isinstance(found, dict) or len(found) > _MAX_PATTERNS:
+            config.refuse(field, f"an object of at most {_MAX_PATTERNS} entries is needed")
+        for key, value in found.items():
+            if why := why_unsafe(key, max_repeats=2, max_branches=100):
+                config.refuse(field, f"pattern {show(key)} {why}")
+            _check_pattern_value(config, field, value)
 
 
-def _flag(path: Path, config: dict[str, Any], field: str) -> bool:
-    value = config.get(field) or False
-    if not isinstance(value, bool):
-        _refuse(path, field, f"{show(value)} is neither true nor false")
-    return value
+def _check_pattern_value(config: Config, field: str, value: object) -> None:
+    if field in ("alpha_pattern", "lambda_pattern"):
+        config._finite(field, value)
+    elif config.method.peft_type == "ADALORA":
+        if not (isinstance(value, list) and all(isinstance(kept, bool) for kept in value)):
+            config.refuse(field, f"{show(value)} is not a list of true and false")
+    elif type(value) is not int or not 1 <= value <= MAX_RANK:
+        config.refuse(field, f"rank {show(value)} is not a whole number from 1 to {MAX_RANK}")
 
 
-def _patterns(path: Path, config: dict[str, Any], kind: str) -> list[tuple[str, object]]:
-    field = f"{kind}_pattern"
-    found = config.get(field) or {}
-    if not isinstance(found, dict) or len(found) > _MAX_PATTERNS:
-        _refuse(path, field, f"an object of at most {_MAX_PATTERNS} entries is needed")
-    for key in found:
-        if why := why_unsafe(key, max_repeats=2, max_branches=100):
-            _refuse(path, field, f"pattern {show(key)} {why}")
-    return list(found.items())
-
-
-def _target_modules(path: Path, config: dict[str, Any]) -> str | tuple[str, ...]:
-    found = config.get("target_modules")
-    if isinstance(found, list) and found and all(isinstance(name, str) for name in found):
-        return tuple(found)
-    if not isinstance(found, str) or not found:
-        _refuse(path, "target_modules", f"{show(found)} is neither a list of names nor a pattern")
-    if why := why_unsafe(found, max_repeats=5, max_branches=10_000):
-        _refuse(path, "target_modules", f"pattern {show(found)} {why}")
-    return found
-
-
-def _selects_layers(path: Path, config: dict[str, Any]) -> bool:
-    """Vet the fields that leave modules out; their patterns are run by PEFT, never here."""
-    for field in ("exclude_modules", "layers_pattern"):
-        values = config.get(field) or []
-        values = [values] if isinstance(values, str) else values
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            _refuse(path, field, f"{show(values)} is not a list of names")
-        for value in values:
-            if why := why_unsafe(value, max_repeats=5, max_branches=10_000):
-                _refuse(path, field, f"pattern {show(value)} {why}")
-    return bool(config.get("exclude_modules")) or config.get("layers_to_transform") is not None
+def _check_numbers(config: Config) -> None:
+    """Read each number once, so that a bad one is reported whatever else the config says."""
+    method = config.method
+    if method.has_rank:
+        _ = config.rank
+    for field, default in method.settings.items():
+        if isinstance(default, bool) and field != method.initial:
+            config.flag(field, default)
+        elif isinstance(default, float):
+            config.number(field, default)
+        elif type(default) is int and field != "r":
+            config.whole(field, default, -1 if default < 0 else 0, 1 << 40)
+    bias = config.settings.get("bias") or "none"
+    if bias not in ("none", "all", f"{method.peft_type.lower()}_only"):
+        config.refuse("bias", f"{show(bias)} is not none, all or {method.peft_type.lower()}_only")
 
 
 def _base_name(path: Path, config: dict[str, Any]) -> str | None:
+    field = f"{path}: base_model_name_or_path"
     found = config.get("base_model_name_or_path")
     if found is None:
         return None
     if not isinstance(found, str) or not found.isprintable() or len(found) > 1000:
-        _refuse(path, "base_model_name_or_path", f"{show(found)} is not a name")
+        raise AdapterError(f"{field}: {show(found)} is not a name")
     if any(len(part) > 255 for part in found.split("/")):  # no file system takes it
-        _refuse(path, "base_model_name_or_path", f"{show(found)} is too long for a name")
+        raise AdapterError(f"{field}: {show(found)} is too long for a name")
     return found or None
+
+
+def _plain(value: Any) -> Any:
+    """Write whole floats as integers: JSON writers differ in 8 and 8.0."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

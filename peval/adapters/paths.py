@@ -10,6 +10,7 @@ from pathlib import Path
 
 from peval import hub
 from peval.adapters.config import CONFIG_FILE
+from peval.adapters.whole import is_whole
 from peval.errors import AdapterError
 
 _CHECKPOINT = re.compile(r"checkpoint-\d+")
@@ -24,7 +25,8 @@ def expand(patterns: Sequence[str]) -> list[Path]:
     patterns
         Each an adapter directory, a directory with adapters up to two levels below it, a shell
         glob, or a hub id. A directory with an ``adapter_config.json`` is itself the adapter; its
-        checkpoints are then not added.
+        checkpoints are then not added. A whole model is taken as a finetune where it is named
+        itself, or is called ``checkpoint-<number>``.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def _expand_one(pattern: str) -> list[Path]:
     given = Path(pattern).expanduser()
     if not given.exists() and glob.has_magic(pattern):
         matched = [Path(p) for p in glob.glob(str(given), recursive=True)]  # noqa: PTH207
-        found = [a for p in sorted(matched, key=_natural) if p.is_dir() for a in _below(p, _DEPTH)]
+        found = [a for p in sorted(matched, key=_natural) if p.is_dir() for a in _named(p)]
         if not found:
             raise AdapterError(
                 f"--adapters {pattern!r}: no {CONFIG_FILE} in the {len(matched)} paths it matches"
@@ -79,15 +81,25 @@ def _expand_one(pattern: str) -> list[Path]:
     path = hub.resolve(pattern, "--adapter", AdapterError)
     if not path.is_dir():
         raise AdapterError(f"{path}: an adapter is a directory, this is a file")
-    found = _below(path, _DEPTH)
+    found = _named(path)
     if not found:
-        raise AdapterError(f"{path}: no {CONFIG_FILE} in it or in its subdirectories{_hint(path)}")
+        raise AdapterError(f"{path}: no {CONFIG_FILE} in it or in its subdirectories")
+    return found
+
+
+def _named(path: Path) -> list[Path]:
+    """List the adapters that a directory means: those in it, or itself as a whole model."""
+    found = _below(path, _DEPTH)
+    if is_whole(path) and not any((each / CONFIG_FILE).is_file() for each in found):
+        return [path]
     return found
 
 
 def _below(path: Path, depth: int) -> list[Path]:
     """List the adapters in a directory: itself, or else those below it."""
     if (path / CONFIG_FILE).is_file():
+        return [path]
+    if depth < _DEPTH and _CHECKPOINT.fullmatch(path.name) and is_whole(path):
         return [path]
     if depth == 0:
         return []
@@ -96,11 +108,6 @@ def _below(path: Path, depth: int) -> list[Path]:
     except OSError:  # not ours to read
         return []
     return [a for child in sorted(children, key=_natural) for a in _below(child, depth - 1)]
-
-
-def _hint(path: Path) -> str:
-    whole = (path / "config.json").is_file()
-    return "; this is a whole model, give it as --base" if whole else ""
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

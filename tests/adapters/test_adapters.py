@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from peval.adapters import base_of, describe, load_adapter
+from peval.adapters import base_of, load_adapter
 from peval.bases import load_base, weight_shapes
 from peval.errors import AdapterError
+from peval.inspection import inspect
 from peval.types import Adapter, Base
 
 TOY = Path(__file__).parents[1] / "toy"
@@ -124,7 +125,7 @@ def test_what_peft_saves_is_accepted(
     adapter = load_adapter(path, "x", base, shapes)
     assert not adapter.changes_nothing
     assert adapter.base_name == str(model_dir)
-    assert json.dumps(describe(adapter))
+    assert json.dumps(inspect(path, None, False))
     assert load_adapter(path, "x", None, None).sha256 == adapter.sha256
 
 
@@ -154,7 +155,7 @@ def test_what_an_adapter_is(model_dir: Path, tmp_path: Path, base: Base, shapes:
     adapter = load_adapter(path, "mine", base, shapes)
     assert (adapter.name, adapter.path, adapter.method) == ("mine", path, "rsLoRA")
     assert (adapter.rank, adapter.target_modules) == (9, ("q_proj", "v_proj"))
-    facts = describe(adapter)
+    facts = inspect(path, None, False)
     assert facts["ranks"] == [4, 9]
     assert facts["scalings"] == [pytest.approx(8 / 3), pytest.approx(4.0)]
     assert facts["n_parameters"] == 2 * (4 * (32 + 32) + 9 * (32 + 16))
@@ -216,22 +217,29 @@ def test_base_of(copy: Path, model_dir: Path, tmp_path: Path) -> None:
 
 
 CONFIG_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "IA3 over LoRA tensors": ({"peft_type": "IA3"}, "peft_type: 'IA3'"),
+    "IA3 over LoRA tensors": ({"peft_type": "IA3"}, "'init_lora_weights': unknown setting True"),
     "no method": ({"peft_type": None}, "peft_type"),
     "classifier": ({"task_type": "SEQ_CLS"}, "task_type: 'SEQ_CLS'"),
-    "DoRA": ({"use_dora": True}, "use_dora: DoRA"),
-    "bias": ({"bias": "lora_only"}, "bias: 'lora_only'"),
-    "lora_bias": ({"lora_bias": True}, "lora_bias"),
-    "modules_to_save": ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
-    "token indices": ({"trainable_token_indices": [1, 2]}, "trainable_token_indices"),
+    "DoRA": (
+        {"use_dora": True},
+        "q_proj.lora_magnitude_vector', which LoRA with this config needs",
+    ),
+    "bias": ({"bias": "some"}, "bias: 'some'"),
+    "lora_bias": ({"lora_bias": True}, "q_proj.lora_B.bias'"),
+    "modules_to_save": ({"modules_to_save": ["lm_head"]}, "no tensor 'base_model.model.lm_head"),
+    "token indices": ({"trainable_token_indices": [1, 2]}, "trainable_tokens_delta'"),
     "target_parameters": ({"target_parameters": ["experts.w"]}, "target_parameters"),
     "layer_replication": ({"layer_replication": [[0, 2], [1, 2]]}, "layer_replication"),
-    "aLoRA": ({"alora_invocation_tokens": [5]}, "alora_invocation_tokens"),
+    "token beyond the vocabulary": ({"trainable_token_indices": [40]}, "trainable_token_indices"),
+    "tokens of text": ({"trainable_token_indices": ["a"]}, "trainable_token_indices: ['a']"),
     "QA-LoRA": ({"use_qalora": True}, "use_qalora"),
     "BD-LoRA": ({"use_bdlora": {"nblocks": 2}}, "use_bdlora"),
     "Megatron": ({"megatron_config": {"a": 1}}, "megatron_config"),
     "PiSSA": ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: 'pissa_niter_4'"),
-    "OLoRA": ({"init_lora_weights": "olora"}, "init_lora_weights: 'olora'"),
+    "LoRA-GA": ({"init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga'"),
+    "X-LoRA": ({"peft_type": "XLORA"}, "peft_type: 'XLORA'"),
+    "method of tomorrow": ({"peft_type": "NEXT"}, "peft_type: 'NEXT' is not known"),
+    "unknown number": ({"lora_scale": 2.0}, "'lora_scale': unknown setting 2.0"),
     "CorDA": ({"init_lora_weights": "corda"}, "init_lora_weights"),
     "LoftQ": ({"init_lora_weights": "loftq"}, "init_lora_weights"),
     "init is an object": ({"init_lora_weights": {}}, "init_lora_weights"),
@@ -259,7 +267,10 @@ CONFIG_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "slow layers_pattern": ({"layers_pattern": ["(.*)+x"]}, "layers_pattern: pattern"),
     "no target_modules": ({"target_modules": None}, "target_modules: None"),
     "target_modules of numbers": ({"target_modules": [1]}, "target_modules: [1]"),
-    "target without tensors": ({"target_modules": ["q_proj", "v_proj"]}, "no tensors for 'v_proj'"),
+    "target without tensors": (
+        {"target_modules": ["q_proj", "v_proj"]},
+        "no tensors for 'model.layers.0.self_attn.v_proj'",
+    ),
     "rslora is text": ({"use_rslora": "yes"}, "use_rslora: 'yes'"),
     "other base": ({"base_model_name_or_path": "org/other"}, "made for 'org/other'"),
     "base is a number": ({"base_model_name_or_path": 7}, "base_model_name_or_path: 7"),
@@ -299,26 +310,35 @@ def narrow(tensors: Tensors) -> None:
 
 F4 = np.ones((4, 32), np.float32)
 TENSOR_FAULTS: dict[str, tuple[Callable[[Tensors], object], str]] = {
-    "no tensors": (lambda t: t.clear(), "no LoRA tensors"),
+    "no tensors": (lambda t: t.clear(), "no tensors in it"),
     "only lora_A": (drop(B0, B1), "lora_A.weight' has no lora_B"),
     "one lora_A missing": (drop(A1), B1 + "' has no lora_A"),
     "one layer missing": (drop(A1, B1), "no tensors for 'model.layers.1.self_attn.q_proj'"),
-    "smaller hidden size": (narrow, A0 + "' does not fit"),
-    "wrong output size": (replace(B0, np.ones((31, 4), np.float32)), B0 + "' does not fit"),
+    "smaller hidden size": (narrow, A0 + "' has shape [4, 16], the config and the base ask"),
+    "wrong output size": (replace(B0, np.ones((31, 4), np.float32)), B0 + "' has shape [31, 4]"),
     "A is transposed": (replace(A0, F4.T.copy()), A0 + "' has rank 32"),
     "ranks of A and B differ": (replace(B0, np.ones((32, 3), np.float32)), B0 + "' has rank 3"),
     "a vector": (replace(A0, np.ones(32, np.float32)), A0 + "' has shape [32]"),
     "integers": (replace(A0, np.ones((4, 32), np.int32)), A0 + "' has dtype I32"),
     "too many layers": (add_layer, QUERY.format(5, "A") + "' is for layer 5"),
     "unknown module": (rename("q_proj", "query"), "module 'model.layers.0.self_attn.query'"),
-    "no prefix": (rename("base_model.model.", ""), "is not base_model.model"),
+    "no prefix": (rename("base_model.model.", ""), "no LoRA tensors"),
     "lost a prefix": (rename("model.model.model", "model.model"), "which the base does not have"),
-    "adapter name kept": (rename("_A.weight", "_A.default.weight"), "is not base_model"),
-    "IA3 tensors": (rename("lora_A.weight", "ia3_l"), "ia3_l' is not base_model"),
-    "magnitudes of DoRA": (replace(A0.replace("_A.", "_magnitude_vector."), F4), "is not base"),
-    "whole output layer": (replace("base_model.model.lm_head.weight", F4), "is not base_model"),
+    "adapter name kept": (rename("_A.weight", "_A.default.weight"), "has no lora_A"),
+    "IA3 tensors": (rename("lora_A.weight", "ia3_l"), "has no lora_A"),
+    "magnitudes of DoRA": (
+        replace(A0.replace("_A.", "_magnitude_vector."), F4), "is not a tensor of LoRA",
+    ),
+    "whole output layer": (
+        replace("base_model.model.lm_head.weight", F4), "has 4 rows, under half of the base's 40",
+    ),
+    "half a new vocabulary": (
+        replace("base_model.model.lm_head.weight", np.ones((44, 32), np.float32)),
+        "no tensor 'base_model.model.model.embed_tokens.weight'",
+    ),
     "resized embedding": (
-        replace("base_model.model.model.embed_tokens.base_layer.weight", F4), "was resized",
+        replace("base_model.model.model.embed_tokens.base_layer.weight", np.ones((40, 32))),
+        "which the config does not name",
     ),
     "NaN": (poke(B1, math.nan), B1 + "' holds nan"),
     "inf": (poke(A1, -math.inf), A1 + "' holds inf"),

@@ -53,13 +53,11 @@ def test_a_name_with_glob_characters_is_a_path_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "says"),
     [("none", "no such path"), ("none*", "0 paths"), ("empty", "no adapter_config.json in it"),
-     ("file", "this is a file"), ("model", "give it as --base"), ("emp*", "1 paths")],
+     ("file", "this is a file"), ("emp*", "1 paths")],
 )  # fmt: skip
 def test_nothing_found_says_what_was_looked_for(tmp_path: Path, pattern: str, says: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").touch()
     with pytest.raises(AdapterError, match=says) as caught:
         found(tmp_path, pattern)
     assert pattern in str(caught.value)
@@ -85,3 +83,13 @@ def test_names_are_short_and_unique(paths: list[str], expected: list[str]) -> No
 def test_the_same_path_twice_has_no_unique_name() -> None:
     with pytest.raises(AdapterError, match="given twice"):
         names([Path("/x/one"), Path("/x/one")])
+
+
+def test_a_whole_model_is_a_finetune_where_it_is_meant(tmp_path: Path) -> None:
+    for name in ("runs/one/checkpoint-9", "runs/one/checkpoint-10", "runs/base", "runs/tuned"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    found = [str(p.relative_to(tmp_path)) for p in expand([str(tmp_path / "runs")])]
+    assert found == ["runs/one/checkpoint-9", "runs/one/checkpoint-10"]
+    assert expand([str(tmp_path / "runs" / "tuned")]) == [tmp_path / "runs" / "tuned"]
+    assert len(expand([str(tmp_path / "runs" / "*e*")])) == 4

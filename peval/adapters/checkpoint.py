@@ -1,0 +1,114 @@
+"""One adapter directory, vetted: config, tensors, equation, values, route."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from peval.adapters.basemodel import PREFIX, BaseModel
+from peval.adapters.config import Config, read_config
+from peval.adapters.preflight import Entries, Plan, check, check_dtypes, refuse
+from peval.adapters.routes import Route, choose
+from peval.adapters.weights import Survey, check_ranks, pair_tensors, survey, weights_file
+from peval.errors import AdapterError
+from peval.safetensors_file import read_header
+
+# What stands between a module's name and a tensor's own.
+_INNER = frozenset({
+    "base_layer", "token_adapter", "lora_A", "lora_B", "ln_tuning_layers", "oft_R",
+})  # fmt: skip
+_INITIALS = {"pissa": "PiSSA", "olora": "OLoRA"}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What vetting found; ``plan`` is None where no base was at hand."""
+
+    path: Path
+    config: Config
+    file: Path
+    entries: Entries
+    plan: Plan | None
+    seen: Survey
+
+    @property
+    def sha256(self) -> str:
+        """A hash of the tensors and of what has an effect in the config."""
+        content = self.config.fingerprint() + self.seen.sha256.encode()
+        return hashlib.sha256(content).hexdigest()
+
+    @property
+    def method(self) -> str:
+        """The method's name as people write it."""
+        config = self.config
+        if config.method.peft_type != "LORA":
+            return config.method.name
+        variant = "DoRA" if config.flag("use_dora") else "LoRA"
+        variant = _INITIALS.get(str(config.settings.get("init_lora_weights")), variant)
+        if config.settings.get("alora_invocation_tokens"):
+            variant = "aLoRA"
+        return f"rs{variant}" if config.flag("use_rslora") else variant
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules that the adapter has tensors for."""
+        return tuple(sorted({name for t in self.entries if (name := _module(t))}))
+
+    @property
+    def route(self) -> Route:
+        """How an engine can apply it."""
+        return choose(self.config, self.entries, self.plan)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether every module's update is exactly zero, and nothing else was trained."""
+        kinds = self.config.method.null_if_zero
+        null, live = set(), set()
+        for tensor in self.entries:
+            if tensor.endswith(".base_layer.weight"):
+                continue  # frozen: PEFT stores it next to a LoRA on an embedding
+            kind = next((k for k in kinds if tensor.endswith("." + k)), None)
+            if kind is None:
+                return False
+            live.add(tensor.removesuffix("." + kind))
+            if tensor in self.seen.zero:
+                null.add(tensor.removesuffix("." + kind))
+        return bool(live) and live == null
+
+
+def read_checkpoint(path: Path, base: BaseModel | None, dtype: str | None) -> Checkpoint:
+    """Vet an adapter directory from its files; ``dtype`` is what an engine turns values into.
+
+    Raises
+    ------
+    AdapterError
+        One line: the file, the field or tensor, and what is wrong with it.
+    """
+    config = read_config(path)
+    file = weights_file(path)
+    entries = read_header(file, AdapterError)
+    check_dtypes(file, entries)
+    if config.method.peft_type == "LORA":
+        check_ranks(file, pair_tensors(file, entries), config)
+    plan = check(file, entries, config, base) if base is not None else None
+    if plan is None and config.method.needs_targets:
+        _check_prefix(file, entries)
+    return Checkpoint(path, config, file, entries, plan, survey(file, entries, dtype))
+
+
+def _check_prefix(file: Path, entries: Entries) -> None:
+    """Without a base, at least the names must be PEFT's."""
+    for name in entries:
+        if not name.startswith("base_model."):
+            refuse(file, name, "is not base_model.model.<module>.<tensor>")
+
+
+def _module(tensor: str) -> str | None:
+    """Return the module that a tensor is for; None for what modules share."""
+    if not tensor.startswith(PREFIX):
+        return None
+    parts = tensor.removeprefix(PREFIX).split(".")[:-1]
+    while parts and parts[-1] in _INNER:
+        parts.pop()
+    return ".".join(parts) or None

@@ -1,0 +1,107 @@
+"""What lies beside an adapter's weights: tokenizer, chat template, the trainer's record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from peval.errors import AdapterError, PevalError
+from peval.machine import file_sha256
+from peval.strict_json import read_object
+from peval.types import Base
+
+_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt",
+)  # fmt: skip
+_TEMPLATES = ("chat_template.jinja", "chat_template.json")
+_MAX_BYTES = 1 << 26
+_CREDIBLE = (int, float, str)
+
+
+def tokenizer_differences(path: Path, base: Base | None) -> list[str]:
+    """List the tokenizer files of an adapter that are not the base's, by content.
+
+    Differences that only a writer makes (spaces, key order) do not count in JSON files.
+    """
+    if base is None or path.resolve() == base.path.resolve():
+        return []
+    return [
+        name for name in _TOKENIZER_FILES
+        if (path / name).is_file() and not _is_same(path / name, base.path / name)
+    ]  # fmt: skip
+
+
+def template_difference(path: Path, base: Base | None) -> str:
+    """Say how the adapter's chat template stands to the base's: none, same, or another."""
+    mine = chat_template(path)
+    if mine is None:
+        return "none"
+    return "same" if base is not None and mine == chat_template(base.path) else "its own"
+
+
+def chat_template(path: Path) -> str | None:
+    """Return the chat template in a directory as text; it is not rendered here."""
+    if (path / _TEMPLATES[0]).is_file():
+        data = (path / _TEMPLATES[0]).read_bytes()[:_MAX_BYTES]
+        return data.decode("utf-8", "replace")
+    for name in (_TEMPLATES[1], "tokenizer_config.json"):
+        found = _read(path / name).get("chat_template")
+        if found:
+            return found if isinstance(found, str) else repr(found)
+    return None
+
+
+def added_tokens(path: Path, base: Base | None) -> list[str]:
+    """List the tokens that the adapter's tokenizer has and the base's has not."""
+    known = _tokens(base.path) if base is not None else {}
+    return [text for text in _tokens(path) if text not in known]
+
+
+def training(path: Path) -> dict[str, Any]:
+    """Return what the trainer recorded of the training, where its files are there."""
+    state = _read(path / "trainer_state.json")
+    found = {
+        "steps": state.get("global_step"), "max_steps": state.get("max_steps"),
+        "epochs": state.get("epoch"), "train_batch_size": state.get("train_batch_size"),
+        "best_metric": state.get("best_metric"),
+    }  # fmt: skip
+    log = state.get("log_history")
+    for entry in log if isinstance(log, list) else []:
+        if isinstance(entry, dict):
+            found |= {
+                key: entry[key] for key in ("loss", "learning_rate", "eval_loss") if key in entry
+            }
+    arguments = _read(path / "training_args.json")
+    found |= {k: arguments[k] for k in ("learning_rate", "seed", "optim") if k in arguments}
+    if (path / "training_args.bin").exists():
+        found["not_read"] = "training_args.bin (a pickle file)"
+    return {key: value for key, value in found.items() if type(value) in _CREDIBLE}
+
+
+def _tokens(path: Path) -> dict[str, Any]:
+    """Return the special and added tokens that a tokenizer lists, by their text."""
+    found = dict(_read(path / "added_tokens.json"))
+    decoder = _read(path / "tokenizer_config.json").get("added_tokens_decoder")
+    listed = list(decoder.values()) if isinstance(decoder, dict) else []
+    more = _read(path / "tokenizer.json").get("added_tokens")
+    listed += more if isinstance(more, list) else []
+    for token in listed:
+        if isinstance(token, dict) and isinstance(token.get("content"), str):
+            found[token["content"]] = None
+    return found
+
+
+def _is_same(mine: Path, theirs: Path) -> bool:
+    if not theirs.is_file():
+        return False
+    if mine.stat().st_size == theirs.stat().st_size and file_sha256(mine) == file_sha256(theirs):
+        return True
+    return mine.suffix == ".json" and bool(_read(mine)) and _read(mine) == _read(theirs)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a JSON object, empty where there is none that can be read."""
+    try:
+        return read_object(path, AdapterError, _MAX_BYTES) if path.is_file() else {}
+    except PevalError:
+        return {}

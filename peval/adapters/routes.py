@@ -1,0 +1,103 @@
+"""Which way an adapter reaches an engine, and why.
+
+The refusals of native LoRA are those of vLLM 0.32 and 0.33 (``vllm/lora/peft_helper.py`` and
+``vllm/lora/lora_model.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from peval.adapters.config import Config
+from peval.adapters.preflight import Entries, Plan
+from peval.adapters.rewrite import rewritten_rank
+
+NATIVE, REWRITE, MERGE, PROMPT, HF = (
+    "native-lora", "rewrite-lora", "merge", "prompt-embeds", "hf",
+)  # fmt: skip
+SERVED = frozenset({NATIVE})
+MAX_NATIVE_RANK = 512
+_PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")
+_ATTENTION = {
+    "PREFIX_TUNING": "its vectors go into every layer's attention, which vLLM has no place for",
+    "ADAPTION_PROMPT": "its prompts are added inside the last layers' attention",
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route's name, and why this one."""
+
+    name: str
+    why: str
+
+
+def choose(config: Config, entries: Entries, plan: Plan | None) -> Route:
+    """Choose the fastest route that changes nothing in what the adapter computes."""
+    kind, name = config.method.peft_type, config.method.name
+    if config.is_sequence_to_sequence:
+        return Route(HF, "vLLM serves no encoder-decoder models")
+    if kind in _ATTENTION:
+        return Route(HF, _ATTENTION[kind])
+    if kind in _PROMPTS:
+        return Route(PROMPT, _why_prompt(config))
+    if config.settings.get("alora_invocation_tokens"):
+        return Route(HF, "activated LoRA (aLoRA) begins in the middle of a prompt")
+    extras = list(_beside(config, entries, plan))
+    rank = rewritten_rank(config, entries) if not extras else None
+    if kind == "LORA" and not extras and not _why_not_native(config):
+        return Route(NATIVE, "plain LoRA, which vLLM applies to each request of a batch")
+    if rank is not None and rank <= MAX_NATIVE_RANK:
+        return Route(REWRITE, f"{name} is exactly a LoRA of rank {rank}")
+    reasons = [*extras, _why_not_native(config) or _why_no_rewrite(config, rank)]
+    return Route(MERGE, "; ".join(reason for reason in reasons if reason))
+
+
+def _why_prompt(config: Config) -> str:
+    n_tokens = config.settings["num_virtual_tokens"]
+    why = f"{n_tokens} trained vectors stand before the prompt"
+    n_tasks = config.settings.get("num_tasks") or 1
+    if config.method.peft_type == "MULTITASK_PROMPT_TUNING" and n_tasks > 1:
+        why += f"; it holds {n_tasks} tasks, of which one must be chosen"
+    return why
+
+
+def _beside(config: Config, entries: Entries, plan: Plan | None) -> Iterator[str]:
+    """Yield what the adapter trains beside its method's own tensors."""
+    if config.names("modules_to_save"):
+        yield f"fully trained modules ({', '.join(config.names('modules_to_save') or ())})"
+    if config.settings.get("trainable_token_indices"):
+        yield "trained rows of the embedding"
+    if (config.settings.get("bias") or "none") != "none":
+        yield f"trained biases ({config.settings['bias']})"
+    whole = [name for name in entries if name.endswith((".embed_tokens.weight", ".lm_head.weight"))]
+    if plan and plan.rows:
+        yield f"a vocabulary of another size ({plan.rows} rows)"
+    elif not config.names("modules_to_save") and whole:
+        yield "whole embeddings stored beside it"
+
+
+def _why_not_native(config: Config) -> str:
+    """Say what vLLM's LoRA lacks for this adapter; nothing if it serves it."""
+    if config.method.peft_type != "LORA":
+        return ""
+    if config.flag("use_dora"):
+        return "vLLM refuses DoRA"
+    if config.flag("lora_bias"):
+        return "vLLM refuses a bias in lora_B"
+    initial = config.settings.get("init_lora_weights")
+    if initial in ("pissa", "olora"):
+        return f"{initial} changed the base weights, and vLLM refuses it"
+    if config.largest_rank > MAX_NATIVE_RANK:
+        return f"rank {config.largest_rank} is over vLLM's {MAX_NATIVE_RANK}"
+    return ""
+
+
+def _why_no_rewrite(config: Config, rank: int | None) -> str:
+    name = config.method.name
+    if rank is not None:
+        return f"{name} would be a LoRA of rank {rank}, over vLLM's {MAX_NATIVE_RANK}"
+    if config.method.peft_type == "LORA":
+        return ""
+    return f"{name} is no LoRA, but folds into the base weights"

@@ -1,0 +1,81 @@
+"""A checkpoint's chat template is a program from strangers: it must end before anything runs it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from peval.adapters.facts import chat_template
+from peval.errors import AdapterError
+from peval.strict_json import show
+
+LIMIT_S = 3.0
+_MAX_CHARACTERS = 1 << 20
+_MEMORY_BYTES = 1 << 29
+
+# The child renders a short talk in the environment that transformers renders templates in. What a
+# template refuses by itself (raise_exception, a missing variable) is its own affair; that it does
+# not end, eats the memory, reaches out of the sandbox or is no template at all is not.
+_CHILD = f"""
+import json, re, resource, sys
+resource.setrlimit(resource.RLIMIT_AS, ({_MEMORY_BYTES}, {_MEMORY_BYTES}))
+resource.setrlimit(resource.RLIMIT_CPU, ({int(LIMIT_S)}, {int(LIMIT_S)}))
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+def stop(why): print(why); sys.exit(0)
+def refuse(message=""): raise jinja2.TemplateRuntimeError(message)
+environment = ImmutableSandboxedEnvironment(
+    trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+environment.filters["tojson"] = lambda value, **_: json.dumps(value)
+environment.globals.update(raise_exception=refuse, strftime_now=lambda _: "")
+text = re.sub(r"{{%-?\\s*(end)?generation\\s*-?%}}", "", sys.stdin.read())
+try:
+    template = environment.from_string(text)
+except jinja2.TemplateSyntaxError as fault:
+    stop(f"is not a template: {{fault.message}}")
+except RecursionError:
+    stop("is nested too deeply")
+talk = [{{"role": "user", "content": "Hello."}}, {{"role": "assistant", "content": "Hello."}},
+        {{"role": "user", "content": "What now?"}}]
+try:
+    for piece in template.generate(messages=talk, add_generation_prompt=True, tools=None,
+                                   documents=None, bos_token="<s>", eos_token="</s>"):
+        pass
+except jinja2.exceptions.SecurityError as fault:
+    stop(f"reaches out of the sandbox: {{fault}}")
+except (MemoryError, OverflowError):
+    stop("takes too much memory")
+except RecursionError:
+    stop("is nested too deeply")
+except Exception:
+    pass
+"""
+
+
+def check_template(directory: Path) -> None:
+    """Refuse a chat template that does not end, or that is none.
+
+    Raises
+    ------
+    AdapterError
+        Says what is wrong with it.
+    """
+    text = chat_template(directory)
+    if text is None:
+        return
+    if len(text) > _MAX_CHARACTERS:
+        raise AdapterError(f"{directory}: chat_template: longer than {_MAX_CHARACTERS} characters")
+    try:
+        child = subprocess.run(
+            [sys.executable, "-I", "-c", _CHILD], input=text.encode("utf-8", "replace"),
+            capture_output=True, timeout=LIMIT_S, env={}, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        why = f"does not end within {LIMIT_S:g} s"
+    else:
+        why = child.stdout.decode("utf-8", "replace").strip()
+        if child.returncode:
+            why = "takes too much time or memory"
+    if why:
+        raise AdapterError(f"{directory}: chat_template: {show(why)[1:-1]}")

@@ -1,0 +1,140 @@
+"""Whole checkpoints as adapters: full and partial finetunes of the base, weight for weight."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from peval.adapters.basemodel import BaseModel
+from peval.adapters.config import CONFIG_FILE
+from peval.adapters.preflight import Entries, check_dtypes, refuse
+from peval.adapters.weights import survey
+from peval.bases import weight_files
+from peval.errors import AdapterError
+from peval.safetensors_file import TensorEntry, chunks, read_header
+from peval.strict_json import read_object, show
+from peval.types import Base
+
+MODEL_CONFIG = "config.json"
+# Settings that say how a model was saved or is driven, not what its weights mean.
+_FREE = frozenset({
+    "_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "vocab_size",
+    "bos_token_id", "eos_token_id", "pad_token_id", "architectures", "unsloth_version",
+    "unsloth_fixed", "initializer_range", "attention_dropout",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A vetted whole checkpoint; ``changed`` are the tensors that differ from the base's."""
+
+    config: Mapping[str, Any]
+    files: tuple[Path, ...]
+    entries: Entries
+    sha256: str
+    changed: tuple[str, ...]
+
+    @property
+    def method(self) -> str:
+        """What kind of finetune the changed tensors make it."""
+        if self.changed and all(name.endswith(".bias") for name in self.changed):
+            return "BitFit"
+        return "full finetune" if len(self.changed) == len(self.entries) else "partial finetune"
+
+
+def is_whole(path: Path) -> bool:
+    """Say whether a directory holds a whole model rather than an adapter."""
+    return (path / MODEL_CONFIG).is_file() and not (path / CONFIG_FILE).exists()
+
+
+def read_whole(path: Path, base: Base | None, model: BaseModel | None) -> Whole:
+    """Vet a whole checkpoint against the base whose weights it would replace.
+
+    Raises
+    ------
+    AdapterError
+        It is malformed, of another architecture or of other sizes.
+    """
+    config = read_object(path / MODEL_CONFIG, AdapterError)
+    files = weight_files(path, AdapterError)
+    entries: dict[str, TensorEntry] = {}
+    where: dict[str, Path] = {}
+    for file in files:
+        if file.suffix != ".safetensors":
+            raise AdapterError(f"{file}: a pickle file can run code and is not read; save the "
+                               "model again with safe_serialization=True")  # fmt: skip
+        found = read_header(file, AdapterError)
+        check_dtypes(file, found)
+        if twice := next((name for name in found if name in entries), None):
+            refuse(file, twice, f"is in {where[twice].name} too")
+        entries |= found
+        where |= dict.fromkeys(found, file)
+    if model is not None:
+        _check_config(path / MODEL_CONFIG, config, model)
+        _check_tensors(path, config, entries, where, model)
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(
+            survey(
+                file, read_header(file, AdapterError), base.dtype if base else None
+            ).sha256.encode()
+        )
+    return Whole(config, tuple(files), entries, digest.hexdigest(), _changed(entries, where, base))
+
+
+def _check_config(file: Path, config: Mapping[str, Any], model: BaseModel) -> None:
+    """Refuse another architecture: only weights are put into the base's engine, not settings."""
+    for field in sorted({*config, *model.config} - _FREE):
+        mine, theirs = config.get(field), model.config.get(field)
+        if mine != theirs:
+            raise AdapterError(f"{file}: {field}: {show(mine)}, the base has {show(theirs)}")
+
+
+def _check_tensors(
+    path: Path,
+    config: Mapping[str, Any],
+    entries: Entries,
+    where: Mapping[str, Path],
+    model: BaseModel,
+) -> None:
+    """Every weight of the base must be there in its shape; the vocabulary may be another."""
+    rows = config.get("vocab_size")
+    for name, shape in model.shapes.items():
+        if name not in entries:
+            raise AdapterError(f"{path}: no tensor {show(name)}, which the base has")
+        stem = name.removesuffix(".weight")
+        wanted = [shape]
+        if (name == model.embedding or stem.endswith("lm_head")) and type(rows) is int:
+            wanted.append((rows, *shape[1:]))
+        if entries[name].shape not in wanted:
+            refuse(where[name], name, f"has shape {list(entries[name].shape)}, the base has "
+                   f"{list(shape)}")  # fmt: skip
+    for name in entries:
+        is_tied_copy = model.is_tied and name.endswith("lm_head.weight")
+        if name not in model.shapes and not is_tied_copy:
+            refuse(where[name], name, "is not in the base")
+
+
+def _changed(entries: Entries, where: Mapping[str, Path], base: Base | None) -> tuple[str, ...]:
+    """List the tensors whose bytes differ from the base's; all of them without a base."""
+    if base is None:
+        return tuple(entries)
+    theirs: dict[str, tuple[Path, TensorEntry]] = {}
+    for file in weight_files(base.path):
+        if file.suffix == ".safetensors":
+            theirs |= {name: (file, e) for name, e in read_header(file, AdapterError).items()}
+    return tuple(
+        name
+        for name, entry in entries.items()
+        if not _is_same(where[name], entry, theirs.get(name))
+    )
+
+
+def _is_same(file: Path, entry: TensorEntry, other: tuple[Path, TensorEntry] | None) -> bool:
+    if other is None or (entry.dtype, entry.shape) != (other[1].dtype, other[1].shape):
+        return False
+    pairs = zip(chunks(file, entry, AdapterError), chunks(*other, AdapterError), strict=True)
+    return all(mine == theirs for mine, theirs in pairs)
