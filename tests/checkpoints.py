@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ class Kind:
     config: str
     arguments: dict[str, Any] = field(default_factory=dict)
     base: str = "toy"
-    save: dict[str, Any] = field(default_factory=dict)
     resize: int | None = None
+    initial: str = ""
 
 
 def _kind(config: str, **arguments: Any) -> Kind:
@@ -34,7 +34,7 @@ def _kind(config: str, **arguments: Any) -> Kind:
 
 
 def _on(kind: Kind, base: str = "toy", resize: int | None = None) -> Kind:
-    return Kind(kind.config, kind.arguments, base, kind.save, resize)
+    return replace(kind, base=base, resize=resize)
 
 
 ATTENTION = ["q_proj", "v_proj"]
@@ -61,6 +61,14 @@ KINDS: dict[str, Kind] = {
     "lora-b-bias": _on(_kind("LoraConfig", **LORA, lora_bias=True), "biased"),
     "pissa": _kind("LoraConfig", **LORA, init_lora_weights="pissa"),
     "olora": _kind("LoraConfig", **LORA, init_lora_weights="olora"),
+    "pissa-initial": replace(
+        _kind("LoraConfig", **LORA, init_lora_weights="pissa"), initial="pissa_init"
+    ),
+    "olora-initial": replace(
+        _kind("LoraConfig", **LORA, init_lora_weights="olora", use_rslora=True),
+        initial="olora_init",
+    ),
+    "pissa-random": _kind("LoraConfig", **LORA, init_lora_weights="pissa_niter_4"),
     "trainable-tokens-lora": _kind("LoraConfig", **LORA, trainable_token_indices=[1, 5, 9]),
     "modules-to-save": _kind("LoraConfig", **LORA, modules_to_save=["embed_tokens"]),
     "modules-to-save-norm": _kind("LoraConfig", **LORA, modules_to_save=["norm"]),
@@ -135,6 +143,7 @@ KINDS: dict[str, Kind] = {
     "prefix-tuning-projection": _kind(
         "PrefixTuningConfig", num_virtual_tokens=4, prefix_projection=True, encoder_hidden_size=16
     ),
+    "prefix-shared-heads": _on(_kind("PrefixTuningConfig", num_virtual_tokens=4), "biased"),
     "multitask-prompt": _kind(
         "MultitaskPromptTuningConfig", num_virtual_tokens=4, num_tasks=2, num_ranks=1
     ),
@@ -201,33 +210,61 @@ def _make_base(name: str, path: Path) -> None:
     (path / "tokenizer.json").write_text("{}")
 
 
-def make(kind: Kind, path: Path, bases: Path) -> Path:
-    """Make one checkpoint."""
+def make(name: str, path: Path, bases: Path) -> Path:
+    """Make the checkpoint of a kind, and its base in ``bases`` where it is not the toy's."""
     import peft
     import torch
     import transformers
 
+    kind = KINDS[name]
+    if (path / "adapter_config.json").exists():
+        return path
     torch.manual_seed(1)
     base = base_of(kind.base, bases)
     model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     if kind.resize:
         model.resize_token_embeddings(kind.resize, mean_resizing=False)
-    config = getattr(peft, kind.config)(**kind.arguments)
-    adapted = peft.get_peft_model(model, config)
+    adapted = peft.get_peft_model(model, getattr(peft, kind.config)(**kind.arguments))
+    if kind.initial:
+        adapted.save_pretrained(path / kind.initial)
     for parameter in adapted.parameters():
         if parameter.requires_grad:
             with torch.no_grad():
                 parameter.add_(torch.randn_like(parameter) * SPREAD)
-    adapted.save_pretrained(path, **kind.save)
+    adapted.save_pretrained(path)
     return path
+
+
+def finetune(base: Path, path: Path, which: str) -> Path:
+    """Make a whole checkpoint in which the tensors whose names hold ``which`` were trained."""
+    import torch
+    import transformers
+
+    torch.manual_seed(2)
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if which in name:
+                parameter.add_(torch.randn_like(parameter) * SPREAD)
+    model.save_pretrained(path)
+    return path
+
+
+def merged_weights(adapter: Path | None, base: Path) -> dict[str, Any]:
+    """Return the base's weights in float32, with an adapter merged into them by PEFT."""
+    import peft
+    import torch
+    import transformers
+
+    model = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    if adapter is not None:
+        model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 if __name__ == "__main__":
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")
-    for label, each in KINDS.items():
-        try:
-            make(each, out / label, out)
-        except Exception as e:
-            print("FAIL", label, type(e).__name__, str(e)[:300])
+    for label in KINDS:
+        make(label, out / label, out)

@@ -55,6 +55,7 @@ def check(file: Path, entries: Entries, config: Config, base: BaseModel) -> Plan
         _check_shape(file, name, entries, shape)
     for name in plan.optional.keys() & entries.keys():
         _check_shape(file, name, entries, plan.optional[name])
+    _check_choices(file, entries, plan)
     return plan
 
 
@@ -270,6 +271,19 @@ def _check_shape(file: Path, name: str, entries: Entries, wanted: tuple[object, 
         refuse(
             file, name, f"has shape {show(list(found))}, the config and the base ask for {asked}"
         )
+
+
+def _check_choices(file: Path, entries: Entries, plan: Plan) -> None:
+    """Where the config leaves a size open, all modules must have the same."""
+    chosen: dict[tuple[str, int], str] = {}
+    for name, wanted in plan.required.items():
+        for axis, sizes in enumerate(wanted):
+            if not isinstance(sizes, frozenset):
+                continue
+            size = entries[name].shape[axis]
+            first = chosen.setdefault((_suffix(name, plan), axis), name)
+            if entries[first].shape[axis] != size:
+                refuse(file, name, f"has {size} along axis {axis}, {show(first)} has another")
 
 
 def _why_unused(name: str, config: Config, base: BaseModel, plan: Plan) -> str:
