@@ -41,6 +41,22 @@ def resolve(name_or_path: str, flag: str, error: type[PevalError]) -> Path:
     return _download(name_or_path, flag, error)
 
 
+def is_here(name_or_path: str) -> bool:
+    """Say whether a path or a hub id can be read without the network."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        if Path(name_or_path).exists():
+            return True
+        if _could_be_hub_id(name_or_path):
+            huggingface_hub.snapshot_download(name_or_path, local_files_only=True)
+            return True
+    except (OSError, ValueError, errors.LocalEntryNotFoundError):
+        pass
+    return False
+
+
 def _could_be_hub_id(text: str) -> bool:
     """``runs/x`` is a path, not an id, where a directory ``runs`` exists."""
     return _HUB_ID.fullmatch(text) is not None and not Path(text.split("/")[0]).exists()

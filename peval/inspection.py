@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from peval import adapters
+from peval import adapters, hub
 from peval.adapters import facts
 from peval.adapters.checkpoint import Checkpoint
 from peval.adapters.routes import MERGE, SERVED
@@ -31,6 +31,10 @@ def inspect(path: Path, base: str | None, allow_base_mismatch: bool) -> dict[str
         What makes it unusable, in one line.
     """
     named = base or adapters.base_of(path)
+    if not base and named and not hub.is_here(named):
+        # A stranger's config does not choose what is downloaded.
+        return _inspect(path, None, f"not checked against its base: {named!r} is not on this "
+                        "machine; give --base to fetch it", allow_base_mismatch)  # fmt: skip
     checked = None
     try:
         checked = load_base(named) if named else None
@@ -40,6 +44,13 @@ def inspect(path: Path, base: str | None, allow_base_mismatch: bool) -> dict[str
         unchecked = f"not checked against its base: {error}"
     else:
         unchecked = "" if checked else "not checked against a base: its config names none"
+    return _inspect(path, checked, unchecked, allow_base_mismatch)
+
+
+def _inspect(
+    path: Path, checked: Base | None, unchecked: str, allow_base_mismatch: bool
+) -> dict[str, Any]:
+    """Describe one adapter, held against its base where that is at hand."""
     (name,) = adapters.names([path])
     shapes = weight_shapes(checked) if checked else None
     found = adapters.open_adapter(path, checked, shapes, allow_base_mismatch)

@@ -13,6 +13,7 @@ from pathlib import Path
 from peval.adapters.basemodel import BaseModel, Shapes
 from peval.adapters.checkpoint import Checkpoint, read_checkpoint
 from peval.adapters.config import read_config
+from peval.adapters.links import check_links
 from peval.adapters.paths import expand, names
 from peval.adapters.routes import MERGE, SERVED
 from peval.adapters.template import check_template
@@ -59,6 +60,7 @@ def open_adapter(
     path: Path, base: Base | None, shapes: Shapes | None, allow_base_mismatch: bool = False
 ) -> Checkpoint | Whole:
     """Vet an adapter directory and return all that was found in it; see `load_adapter`."""
+    check_links(path)
     model = base_model(base, shapes) if base is not None and shapes is not None else None
     if is_whole(path):
         whole = read_whole(path, base, model)

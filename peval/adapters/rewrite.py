@@ -39,7 +39,10 @@ def rewritten_rank(config: Config, entries: Entries) -> int | None:
         module, _, suffix = name.rpartition(".")
         if name.startswith(PREFIX):
             shapes[module.removesuffix(".lora_A")][suffix] = entry.shape
-    return max((rank_of(config, found) for found in shapes.values()), default=None)
+    try:
+        return max((rank_of(config, found) for found in shapes.values()), default=None)
+    except LookupError:  # not held against a base, and not the method's own tensors
+        return None
 
 
 def rewrite(config: Config, file: Path, plan: Plan, out: Path) -> Path:
@@ -149,9 +152,8 @@ def _lokr(config: Config, module: Module, source: _Source) -> Factors:
     """Factor both sides: kron(L1 R1, L2 R2) = kron(L1, L2) kron(R1, R2)."""
     left1, right1 = _split(source, module, "lokr_w1")
     left2, right2 = _split(source, module, "lokr_w2")
-    a: Array = np.kron(right1, right2)
-    b: Array = np.kron(left1, left2) * config.scaling_of(module.name)
-    return a, b
+    a, b = np.kron(right1, right2), np.kron(left1, left2) * config.scaling_of(module.name)
+    return a.astype(np.float64), b.astype(np.float64)
 
 
 def _split(source: _Source, module: Module, name: str) -> Factors:

@@ -51,13 +51,9 @@ class Survey:
 
 
 def weights_file(directory: Path) -> Path:
-    """Return the adapter's safetensors file; pickled weights are refused, and links out of it.
-
-    A link within the directory, or into the store of a Hub cache, is how such files are kept.
-    """
+    """Return the adapter's safetensors file; pickled weights are refused."""
     path = directory / WEIGHTS_FILE
     if path.is_file():
-        _check_link(directory, path)
         return path
     for pickled in PICKLED_FILES:
         if (directory / pickled).exists():
@@ -119,17 +115,6 @@ def survey(file: Path, entries: Mapping[str, TensorEntry], dtype: str | None) ->
         if largest == 0:
             zero.add(name)
     return Survey(digest.hexdigest(), frozenset(zero))
-
-
-def _check_link(directory: Path, path: Path) -> None:
-    if not path.is_symlink():
-        return
-    home, target = directory.resolve(), path.resolve()
-    if home.parent.name == "snapshots":  # the Hub's cache: snapshots link to ../../blobs
-        home = home.parent.parent
-    if not target.is_relative_to(home):
-        raise AdapterError(f"{path}: is a link out of the adapter's directory, which is not "
-                           "followed")  # fmt: skip
 
 
 def _half(file: Path, name: str, entry: TensorEntry, which: str) -> Half:

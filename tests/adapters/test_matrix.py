@@ -187,7 +187,7 @@ def test_whole_finetunes(which: str, method: str, place: Path, tmp_path: Path) -
     assert (found["method"], found["route"]) == (method, MERGE)
     assert (found["share_of_base"] == 1) is (which == "")
     assert "tensors are not the base's" in found["route_why"]
-    with pytest.raises(AdapterError, match=f"{method} needs the route merge"):
+    with pytest.raises(AdapterError, match=rf"{method} needs the route merge"):
         check_served(load_adapter(path, "x", None, None) if which == "" else _loaded(path, base))
 
 
@@ -207,7 +207,7 @@ def test_a_whole_model_must_be_of_the_bases_architecture(place: Path, tmp_path: 
     (path / "config.json").write_text(json.dumps(config))
     tensors = load_file(path / "model.safetensors")
     save_file({k: v for k, v in tensors.items() if "norm" not in k}, path / "model.safetensors")
-    with pytest.raises(AdapterError, match="no tensor 'model.layers.0.input_layernorm.weight'"):
+    with pytest.raises(AdapterError, match=r"no tensor 'model\.layers\.0\.input_layernorm"):
         _loaded(path, base)
     assert _loaded(base, base).changes_nothing
 
