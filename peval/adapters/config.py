@@ -23,6 +23,11 @@ MAX_RANK = 1 << 16
 _MAX_PATTERNS = 10_000
 _TASK_TYPES = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM")
 _LASTING_INITIALS = ("pissa", "olora", "bat", "mini")  # the base, or the form, depends on them
+# In the hash even at their defaults, so that a plain LoRA keeps the hash it always had.
+_ALWAYS_HASHED = frozenset({
+    "r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "fan_in_fan_out",
+    "target_modules",
+})  # fmt: skip
 _NAME_FIELDS = ("target_modules", "exclude_modules", "layers_pattern", "feedforward_modules")
 
 
@@ -118,18 +123,14 @@ class Config:
     def fingerprint(self) -> bytes:
         """Return the part of the config that has an effect, as bytes to hash."""
         facts: dict[str, Any] = {"peft_type": self.method.peft_type}
-        for field, default in sorted(self.method.settings.items()):
+        for field, default in self.method.settings.items():
             value = self.settings.get(field)
-            if value in (None, "", [], {}) or value == default:
-                continue
+            value = default if value in (None, "", [], {}) else value
             if field == self.method.initial and value not in _LASTING_INITIALS:
                 continue
-            if isinstance(value, dict):  # of several patterns the first that matches wins
-                value = list(value.items())
-            elif isinstance(value, list) and all(isinstance(each, str) for each in value):
-                value = sorted(value)
-            facts[field] = value
-        return json.dumps(_plain(facts), sort_keys=True).encode()
+            if field in _ALWAYS_HASHED or value != default:
+                facts[field] = _canonical(field, value, default)
+        return json.dumps(facts, sort_keys=True).encode()
 
     def refuse(self, field: str, why: str) -> NoReturn:
         """Raise the one-line error about a setting."""
@@ -283,10 +284,13 @@ def _base_name(path: Path, config: dict[str, Any]) -> str | None:
     return found or None
 
 
-def _plain(value: Any) -> Any:
-    """Write whole floats as integers: JSON writers differ in 8 and 8.0."""
+def _canonical(field: str, value: Any, default: Any) -> Any:
+    """Write equal settings alike: 8 and 8.0, names in any order; the order of patterns counts."""
+    if isinstance(default, float):
+        return float(value)
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+        as_float = field in ("alpha_pattern", "lambda_pattern")
+        return [[key, float(each) if as_float else each] for key, each in value.items()]
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        return sorted(value)
+    return value
