@@ -72,6 +72,10 @@ def parser() -> argparse.ArgumentParser:
     inspect.add_argument("adapter", nargs="+", metavar="ADAPTER")
     inspect.add_argument("--base", metavar="PATH_OR_HUB_ID", help="check it against this base")
     inspect.add_argument("--allow-base-mismatch", action="store_true", help=MISMATCH_HELP)
+    inspect.add_argument(
+        "--allow-pickle", action="store_true",
+        help="write pickled weights as safetensors beside them (weights only, in a process apart)",
+    )  # fmt: skip
     report = _command(commands, "report", report_command, "write a run's report anew")
     report.add_argument("run", metavar="RUN")
     rescore = _command(commands, "rescore", rescore_command, "score a run's completions anew")
@@ -179,9 +183,11 @@ def inspect_command(arguments: argparse.Namespace) -> int:
     """Run ``peval inspect``."""
     from peval import inspection
 
+    paths = inspection.paths(arguments.adapter)
+    if arguments.allow_pickle:
+        inspection.convert_pickles(paths)
     found = [
-        inspection.inspect(path, arguments.base, arguments.allow_base_mismatch)
-        for path in inspection.paths(arguments.adapter)
+        inspection.inspect(path, arguments.base, arguments.allow_base_mismatch) for path in paths
     ]
     _print_json(found) if arguments.json else print("\n\n".join(map(inspection.text, found)))
     return 0

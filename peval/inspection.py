@@ -10,6 +10,7 @@ from typing import Any
 from peval import adapters, hub
 from peval.adapters import facts
 from peval.adapters.checkpoint import Checkpoint
+from peval.adapters.pickled import convert_pickle
 from peval.adapters.routes import MERGE, SERVED
 from peval.adapters.whole import Whole
 from peval.bases import load_base, weight_shapes
@@ -20,6 +21,18 @@ from peval.types import Base
 def paths(patterns: Sequence[str]) -> list[Path]:
     """Return the adapter directories that the patterns name."""
     return adapters.expand(patterns)
+
+
+def convert_pickles(paths: Sequence[Path]) -> None:
+    """Write pickled weights as safetensors beside them, so that they can be inspected and scored.
+
+    Raises
+    ------
+    AdapterError
+        A file holds anything but tensors.
+    """
+    for path in paths:
+        convert_pickle(path)
 
 
 def inspect(path: Path, base: str | None, allow_base_mismatch: bool) -> dict[str, Any]:

@@ -12,7 +12,13 @@ from scripted import ROOT, ScriptedEngine
 from peval import api
 from peval.cli import kebab, main, parser
 
-PAGES = ("README.md", "docs/runs.md", "docs/statistics.md", "docs/performance.md")
+PAGES = (
+    "README.md",
+    "docs/adapters.md",
+    "docs/runs.md",
+    "docs/statistics.md",
+    "docs/performance.md",
+)
 MAKE_TARGETS = {
     match[1] for match in re.finditer(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
 }

@@ -170,6 +170,8 @@ def is_target(config: Config, module: Module) -> bool:
         return len(module.shape) == 2 and not module.is_embedding and name != "lm_head"
     if isinstance(targets, str):
         return re.fullmatch(targets, name) is not None
+    if name in targets:  # a full name counts in any layer
+        return True
     return any(_ends_in(name, each) for each in targets) and _is_chosen_layer(config, name)
 
 

@@ -58,9 +58,8 @@ def weights_file(directory: Path) -> Path:
     for pickled in PICKLED_FILES:
         if (directory / pickled).exists():
             raise AdapterError(
-                f"{directory / pickled}: a pickle file can run code and is not read; "
-                "--allow-pickle converts it (weights only, in a process of its own), or save it "
-                "again with save_pretrained(..., safe_serialization=True)"
+                f"{directory / pickled}: a pickle file can run code and is not read; `peval "
+                "inspect --allow-pickle` writes its weights as safetensors beside it"
             )
     raise AdapterError(f"{path}: no such file")
 
