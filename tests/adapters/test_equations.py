@@ -99,3 +99,32 @@ def test_adapters_of_an_encoder_decoder(is_tied: bool, tmp_path: Path) -> None:
         found = inspect(tmp_path / name, None, False)
         assert (found["route"], found["unchecked"]) == ("hf", ""), name
         assert "encoder-decoder" in found["route_why"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", ["Phi3", "OPT", "GPTNeoX", "Bloom", "Gemma3Text", "Qwen2Moe", "Qwen3"]
+)
+def test_adapters_of_other_architectures(name: str, tmp_path: Path) -> None:
+    """Fused and split projections, prefixes, tied heads, experts that are fused in memory."""
+    import peft
+    import transformers
+
+    config = getattr(transformers, f"{name}Config")(
+        hidden_size=32, intermediate_size=48, ffn_dim=48, num_hidden_layers=2, n_layer=2,
+        num_attention_heads=4, n_head=4, num_key_value_heads=2, head_dim=8, vocab_size=40,
+        max_position_embeddings=64, seq_length=64, pad_token_id=0, word_embed_proj_dim=32,
+        num_experts=3, moe_intermediate_size=16, shared_expert_intermediate_size=16,
+    )  # fmt: skip
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "base")
+    (tmp_path / "base" / "tokenizer.json").write_text("{}")
+    settings: dict[str, dict[str, Any]] = {
+        "native-lora": {"target_modules": "all-linear"},
+        "merge": {"target_modules": "all-linear", "trainable_token_indices": [1]},
+    }
+    for route, each in settings.items():
+        model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        lora = peft.LoraConfig(r=2, task_type="CAUSAL_LM", **each)
+        peft.get_peft_model(model, lora).save_pretrained(tmp_path / route)
+        found = inspect(tmp_path / route, None, False)
+        assert (found["route"], found["unchecked"]) == (route, "")
