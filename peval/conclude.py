@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from peval import results
+from peval import families, results
 from peval.baselines import BASELINES
 from peval.parquet import write_parquet
 from peval.report.markdown import write_report
@@ -113,9 +113,9 @@ def _results(
             theirs = systems[adapter.name]
             estimates += results.estimates(part.task, part.samples, adapter, theirs, sign, how)
             if base:
-                seed = manifest["job"]["seed"]
+                alpha = families.LEVEL / (len(adapters) * len(parts))
                 comparisons += results.comparisons(
-                    part.task, part.samples, adapter, (theirs, base), seed, how
+                    part.task, part.samples, adapter, (theirs, base), alpha, how
                 )
         baselines += _baselines(part)
     return Results(
@@ -123,7 +123,9 @@ def _results(
         adapters=tuple(record(adapter) for adapter in adapters),
         tasks=tuple(_task_record(manifest, part) for part in parts),
         estimates=tuple(estimates),
-        comparisons=tuple(comparisons),
+        comparisons=families.adjusted(
+            comparisons, {part.task.name: part.task.metrics[0] for part in parts}
+        ),
         baselines=tuple(baselines),
     )
 

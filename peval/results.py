@@ -217,13 +217,14 @@ def comparisons(
     samples: Sequence[Sample],
     adapter: Adapter,
     pair: tuple[Answers, Answers],
-    seed: int,
+    alpha: float,
     aggregates: Mapping[str, Aggregate] = {},
 ) -> Iterator[Comparison]:
     """Yield one adapter's paired differences to the base: `pair` is (adapter's, base's).
 
     The whole task and each category carry a p-value; a single cluster's difference has its
-    interval only, as there are too many of them for their p-values to mean anything unadjusted.
+    interval only, as there are too many of them for their p-values to mean anything. The headline
+    metric of the whole task has its minimum detectable effect at level `alpha`.
     """
     system, base = pair
     clusters = np.array([sample.cluster for sample in samples], dtype=object)
@@ -234,11 +235,13 @@ def comparisons(
             there = mask & _is_there(mine) & _is_there(theirs)
             both, c = (mine[there], theirs[there]), list(clusters[there])
             n_identical = int((there & same).sum())
-            interval, test = (
-                _difference(both, c, n_identical, seed, aggregates.get(metric))
+            headline = group is None and metric == task.metrics[0]
+            found = (
+                paired(both, c, n_identical, aggregates.get(metric), alpha if headline else None)
                 if len(c)
-                else (None, None)
+                else None
             )
+            interval, test, mde = found or (None, None, None)
             if (group or "").startswith("task:"):
                 test = None
             yield Comparison(
@@ -255,6 +258,7 @@ def comparisons(
                 n_items=len(c),
                 n_clusters=interval.n_clusters if interval else 0,
                 n_identical=n_identical,
+                mde=mde,
             )
 
 
@@ -267,25 +271,30 @@ def _interval(
     return corpus.interval(values.tolist(), clusters, aggregate)
 
 
-def _difference(
+def paired(
     both: tuple[NDArray[Any], NDArray[Any]],
     clusters: list[str],
     n_identical: int,
-    seed: int,
     aggregate: Aggregate | None,
-) -> tuple[stats.Interval, stats.Test]:
-    """Return a paired difference's interval, of no width where every answer is alike; its test."""
+    alpha: float | None,
+) -> tuple[stats.Interval, stats.Test, float | None]:
+    """Return a paired difference's interval, of no width where every answer is alike, and its test.
+
+    And, for a level `alpha` and a mean of items of which some differ, its minimum detectable
+    effect.
+    """
     mine, theirs = both
+    mde = None
     if aggregate is None or (_is_share(mine) and _is_share(theirs) and is_mean(aggregate)):
         d = mine - theirs
-        interval = stats.difference_interval(d, clusters)
-        test = stats.sign_flip_test(d, clusters, seed)
+        interval, test = stats.difference_interval(d, clusters), stats.paired_test(d, clusters)
+        if alpha is not None and n_identical < len(d):
+            mde = stats.minimum_detectable_effect(d, clusters, alpha)
     else:
-        pair = mine.tolist(), theirs.tolist()
-        interval, test = corpus.difference(pair, clusters, aggregate)
+        interval, test = corpus.difference((mine.tolist(), theirs.tolist()), clusters, aggregate)
     if n_identical == len(clusters):
         interval = dataclasses.replace(interval, low=0.0, high=0.0)
-    return interval, test
+    return interval, test, mde
 
 
 def groups(samples: Sequence[Sample]) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:

@@ -259,7 +259,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A paired difference on identical items: ``adapter`` minus ``against`` (None: the base)."""
+    """A paired difference on identical items: ``adapter`` minus ``against`` (None: the base).
+
+    ``p_adjusted`` is the p-value adjusted within ``family``: "primary" or "exploratory".
+    ``mde`` is the minimum detectable effect: the true difference that would be found (adjusted)
+    in 80 % of repetitions. All three are None where nothing was tested.
+    """
 
     task: str
     metric: str
@@ -274,6 +279,9 @@ class Comparison:
     n_items: int
     n_clusters: int
     n_identical: int
+    p_adjusted: float | None = None
+    family: str | None = None
+    mde: float | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from peval.families import LEVEL
 from peval.metrics import higher_is_better, is_share
 from peval.types import Comparison, Estimate
 
@@ -52,10 +53,15 @@ def difference(c: Comparison) -> str:
 
 
 def mark(c: Comparison) -> str:
-    """Return ▲ or ▼ where the interval excludes 0, = where every answer is the base's, else ·."""
+    """Return ▲ or ▼ for a difference, = where every answer is the base's, else ·.
+
+    A difference is one whose interval excludes 0 and whose adjusted p-value, where it was tested,
+    is at most 0.05.
+    """
     if is_same(c):
         return SAME
-    if c.low is None or c.high is None:
+    chance = c.p_adjusted is not None and c.p_adjusted > LEVEL
+    if c.low is None or c.high is None or chance:
         return OPEN
     more, less = (BETTER, WORSE) if higher_is_better(c.metric) else (WORSE, BETTER)
     return more if c.low > 0 else less if c.high < 0 else OPEN

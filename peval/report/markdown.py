@@ -73,7 +73,8 @@ def _scores(results: Results, figure: Path | None) -> str:
     if results.comparisons:
         parts[1] += (
             " Under each score: the paired difference to the base in points. ▲ better and ▼ worse "
-            "(the interval excludes 0), `·` not told apart, `=` every answer is the base's."
+            "(the interval excludes 0 and the adjusted p is at most 0.05), `·` not told apart, "
+            "`=` every answer is the base's."
         )
     parts.append(tables.score_table(results))
     if results.baselines:

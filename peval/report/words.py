@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from peval.report.format import BETTER, WORSE, is_same, mark, p_value, points
+from peval.families import EXPLORATORY, PRIMARY
+from peval.report.format import (
+    BETTER,
+    WORSE,
+    counted,
+    is_same,
+    mark,
+    p_value,
+    percent,
+    points,
+)
 from peval.report.tables import headline
 from peval.results import Results
 from peval.types import Comparison
@@ -47,15 +57,32 @@ def limits(results: Results) -> list[str]:
             f"- Items of one task resemble each other, so tasks are what counts: {counts}. With so "
             "few, intervals are wide and a missing difference proves little."
         )
-    n_tests = len(results.adapters) * len(results.tasks)
-    if n_tests > 1 and results.run["with_base"]:
-        lines.append(
-            f"- {n_tests} differences were looked at. Of that many, one in twenty would be marked "
-            "even if no adapter differed; the p-values are not adjusted for it."
-        )
+    lines += _families(results)
     lines.append(
         "- `·` means that the data cannot tell, not that there is no difference or no forgetting."
     )
+    return lines
+
+
+def _families(results: Results) -> list[str]:
+    """Return how many differences were looked at and what was done about it."""
+    n_primary, n_exploratory = (
+        sum(c.family == family for c in results.comparisons) for family in (PRIMARY, EXPLORATORY)
+    )
+    if not n_primary:
+        return []
+    adapters, tasks = counted(len(results.adapters), "adapter"), counted(len(results.tasks), "task")
+    lines = [
+        f"- p-values are adjusted by Holm's method within one family: the headline metric of "
+        f"{adapters} on {tasks}, {counted(n_primary, 'difference')}. Were there none in truth, the "
+        "chance that any is marked would be at most 5 %."
+    ]
+    if n_exploratory:
+        lines.append(
+            "- Categories and other metrics are for exploring: their p-values are adjusted by "
+            f"Benjamini and Hochberg's method over {counted(n_exploratory, 'difference')}, so that "
+            "of those marked about one in twenty may be chance."
+        )
     return lines
 
 
@@ -66,9 +93,21 @@ def _finding(c: Comparison) -> str:
     verdicts = {BETTER: "better than the base by {}", WORSE: "worse than the base by {}"}
     verdict = verdicts.get(mark(c), "not told apart from the base, {}")
     delta = points(c.delta).lstrip("+−") if mark(c) in verdicts else points(c.delta)
-    size = f"{delta} points ({points(c.low)} to {points(c.high)}, p {_equals(c.p_value)})"
+    adjusted = c.p_value if c.p_adjusted is None else c.p_adjusted
+    size = f"{delta} points ({points(c.low)} to {points(c.high)}, p {_equals(adjusted)})"
     same = f"; {c.n_identical:,} of {c.n_items:,} answers are the base's"
-    return f"{c.task}: {verdict.format(size)}{same if c.n_identical > 0.9 * c.n_items else ''}"
+    findable = "" if mark(c) in verdicts else _findable(c)
+    said = verdict.format(size) + findable
+    return f"{c.task}: {said}{same if c.n_identical > 0.9 * c.n_items else ''}"
+
+
+def _findable(c: Comparison) -> str:
+    """Return how large a difference would have been found, so that none found says something."""
+    if c.mde is None:
+        return ""
+    if c.mde >= 1:
+        return "; no difference could have been found on so little data"
+    return f"; one of {percent(c.mde)} points would be found four times in five"
 
 
 def _equals(p: float | None) -> str:
