@@ -7,16 +7,18 @@ from typing import TYPE_CHECKING, Any
 from peval.version import __version__
 
 if TYPE_CHECKING:
+    from peval.api import compare as compare
+    from peval.api import gate as gate
     from peval.api import load as load
     from peval.api import score as score
     from peval.results import Results as Results
 
-__all__ = ["Results", "__version__", "load", "score"]
+__all__ = ["Results", "__version__", "compare", "gate", "load", "score"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import peval` and `peval --help` cost nothing.
-    if name in ("load", "score"):
+    if name in ("compare", "gate", "load", "score"):
         from peval import api
 
         return getattr(api, name)

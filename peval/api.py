@@ -1,10 +1,10 @@
-"""What training code calls: `score` and `load`. Nothing here prints or exits."""
+"""What training code calls: `score`, `load`, `compare`, `gate`. Nothing here prints or exits."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peval import engines
 from peval.conclude import conclude
@@ -18,6 +18,10 @@ from peval.rundir import RunDir
 from peval.scorers.text import SCORER_VERSION
 from peval.store import Store
 from peval.types import Engine
+
+if TYPE_CHECKING:
+    from peval.decide.compare import Adjustment, Compared
+    from peval.decide.gate import Gate
 
 
 def score(
@@ -110,6 +114,63 @@ def report(run_dir: str | Path) -> Path:
     rundir = RunDir(Path(run_dir))
     write_report(rundir, load_results(rundir.results))
     return rundir.report
+
+
+def compare(
+    *runs: str | Path,
+    against: str | None = None,
+    adjust: Adjustment = "holm",
+    common_items: bool = False,
+    ignore: Sequence[str] = (),
+) -> Compared:
+    """Compare the systems of finished runs on identical items.
+
+    Parameters
+    ----------
+    *runs
+        Run directories. One run compares its adapters with its base; of several, each later
+        run's systems are compared with those of the same name in the first.
+    against
+        Compare with this instead: ``base`` or an adapter's name (each run's own, else the first
+        run's that has it), ``RUN/NAME``, or a run.
+    adjust
+        How p-values are adjusted over all headline differences: "holm", "max-t" (all at once, by
+        permutation) or "bh" (for exploring).
+    common_items
+        Compare the items that both have, where they have different ones.
+    ignore
+        Fields of the signatures that may differ.
+
+    Returns
+    -------
+    Compared
+        Differences with intervals, adjusted p-values and minimum detectable effects.
+
+    Raises
+    ------
+    RunError
+        If signatures or items differ, or a run cannot be read.
+    """
+    from peval.decide.compare import compare as decide
+
+    if not runs:
+        raise UsageError("peval.compare needs a run")
+    return decide([Path(run) for run in runs], against, adjust, common_items, ignore)
+
+
+def gate(run: str | Path, rules: str | Path) -> Gate:
+    """Hold a run against the rules of a YAML file.
+
+    Raises
+    ------
+    UsageError
+        If the file is malformed or names what the run does not have.
+    RunError
+        If the run cannot be read.
+    """
+    from peval.decide.gate import gate as decide
+
+    return decide(Path(run), Path(rules))
 
 
 def open_engine(setup: Setup, progress: Progress) -> Engine:

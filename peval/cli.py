@@ -1,7 +1,8 @@
 """The command line: parse, call the library, print, exit.
 
 Exit codes: 0 done; 1 a bug (with its traceback); 2 something to mend (one line says what); 3 the
-run is partial; 130 stopped by Ctrl-C, 143 by a termination signal.
+run is partial; 130 stopped by Ctrl-C, 143 by a termination signal. `peval gate` has its own: 0
+pass, 1 fail, 2 something to mend, 3 undecided.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from peval.version import __version__
 
 EXIT_ERROR = 2
 EXIT_PARTIAL = 3
+EXIT_GATE = {"pass": 0, "fail": 1, "undecided": 3}
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
@@ -80,6 +82,8 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("run", metavar="RUN")
     rescore = _command(commands, "rescore", rescore_command, "score a run's completions anew")
     rescore.add_argument("run", metavar="RUN")
+    _add_compare(commands)
+    _add_gate(commands)
     doctor = _command(commands, "doctor", doctor_command, "check what this machine can run")
     doctor.add_argument("--data-dir", metavar="DIR", help="benchmark data to look for")
     return top
@@ -137,6 +141,27 @@ def _add_score(commands: Any) -> None:
                      help="take over completions from other runs")  # fmt: skip
     how.add_argument("--replay", metavar="RUN", help="the run that --engine replay answers from")
     how.add_argument("--dry-run", action="store_true", help="say what would be done, start nothing")
+
+
+def _add_compare(commands: Any) -> None:
+    compare = _command(commands, "compare", compare_command, "compare finished runs item by item")
+    compare.add_argument("runs", nargs="+", metavar="RUN", help="one run: its adapters with its "
+                         "base; several: each with the first")  # fmt: skip
+    compare.add_argument("--against", metavar="NAME", help="base, an adapter, RUN/NAME or a run")
+    compare.add_argument("--adjust", default="holm", choices=("holm", "max-t", "bh"),
+                         help="of the p-values of all headline differences")  # fmt: skip
+    compare.add_argument("--common-items", action="store_true",
+                         help="where runs have different items, compare those in both")  # fmt: skip
+    compare.add_argument("--ignore", nargs="+", action="extend", default=[], metavar="FIELD",
+                         help="compare although this field of the signatures differs")  # fmt: skip
+
+
+def _add_gate(commands: Any) -> None:
+    gate = _command(commands, "gate", gate_command, "hold a run against rules; exit 0 pass, 1 "
+                    "fail, 2 something to mend, 3 undecided")  # fmt: skip
+    gate.add_argument("run", metavar="RUN")
+    gate.add_argument("--rules", required=True, metavar="FILE", help="rules as YAML")
+    gate.add_argument("--junit", metavar="FILE", help="write JUnit XML too")
 
 
 def score_command(arguments: argparse.Namespace) -> int:
@@ -210,6 +235,33 @@ def rescore_command(arguments: argparse.Namespace) -> int:
     results = rescore(arguments.run)
     _print_json(results.to_dict()) if arguments.json else print(summary(results))
     return 0 if results.complete else EXIT_PARTIAL
+
+
+def compare_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval compare``."""
+    from peval.api import compare
+    from peval.decide.text import compared_text
+
+    found = compare(*arguments.runs, against=arguments.against, adjust=arguments.adjust,
+                    common_items=arguments.common_items, ignore=arguments.ignore)  # fmt: skip
+    _print_json(found.to_dict()) if arguments.json else print(compared_text(found))
+    return 0 if found.complete else EXIT_PARTIAL
+
+
+def gate_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval gate``."""
+    from pathlib import Path
+
+    from peval.api import gate
+    from peval.decide.junit import junit
+    from peval.decide.text import gate_text
+    from peval.rundir import write_text
+
+    found = gate(arguments.run, arguments.rules)
+    if arguments.junit:
+        write_text(Path(arguments.junit), junit(found))
+    _print_json(found.to_dict()) if arguments.json else print(gate_text(found))
+    return EXIT_GATE[found.verdict]
 
 
 def doctor_command(arguments: argparse.Namespace) -> int:

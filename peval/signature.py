@@ -41,3 +41,20 @@ def signature(
         "peval": __version__,
     }
     return "|".join(f"{key}:{value}" for key, value in parts.items())
+
+
+FREE = ("adapter", "route", "n", "interval")
+"""Fields that a comparison may differ in: its subject, and what it counts and computes anew."""
+
+
+def unlike(one: str, other: str) -> dict[str, tuple[str, str]]:
+    """Return the fields that forbid a comparison of two signatures, with both values."""
+    mine, theirs = _fields(one), _fields(other)
+    names = [name for name in (*mine, *(theirs.keys() - mine.keys())) if name not in FREE]
+    pairs = {name: (mine.get(name, "absent"), theirs.get(name, "absent")) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def _fields(signature: str) -> dict[str, str]:
+    pairs = (part.partition(":") for part in signature.split("|"))
+    return {name: value for name, _, value in pairs}

@@ -22,7 +22,7 @@ def retention(difference: Interval, margin: float) -> Verdict:
     Returns
     -------
     str
-        "kept" where the whole interval lies above a loss of `margin` (one-sided 2.5 %), "lost"
+        "kept" where no part of the interval lies below a loss of `margin` (one-sided 2.5 %), "lost"
         where all of it lies below, else "undecided". That no drop was found is no evidence that
         there is none.
 
@@ -32,6 +32,6 @@ def retention(difference: Interval, margin: float) -> Verdict:
     """
     if margin < 0:
         raise ValueError("a margin is the size of a loss: 0 or more")
-    if difference.low > -margin:
+    if difference.low >= -margin:
         return "kept"
     return "lost" if difference.high < -margin else "undecided"

@@ -1,0 +1,1 @@
+"""Decisions over finished runs: comparisons across them, gates for continuous integration."""
