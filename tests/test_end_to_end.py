@@ -17,6 +17,8 @@ import jsonschema
 import pytest
 from scripted import ROOT
 
+import peval
+
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.timeout(900),
@@ -91,6 +93,30 @@ def test_noop_is_exactly_the_base_and_flagged(undisturbed: Path) -> None:
     report = (undisturbed / "report.md").read_text()
     assert "`noop` gave exactly the base's answer" in report
     assert "its update is exactly zero" in report
+
+
+@pytest.mark.parametrize(("gate", "code"), [("pass", 0), ("fail", 1), ("undecided", 3)])
+def test_gates_on_the_known_truth(undisturbed: Path, gate: str, code: int) -> None:
+    rules = f"tests/toy/gates/{gate}.yaml"
+    done = subprocess.run(
+        [sys.executable, "-m", "peval.cli", "gate", str(undisturbed), "--rules", rules],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith(gate.upper())
+
+
+def test_a_finished_run_compared_with_itself_is_exactly_nothing(undisturbed: Path) -> None:
+    found = peval.compare(undisturbed, undisturbed)
+    assert len(found.comparisons) > 10
+    for c in found.comparisons:
+        assert (c.delta, c.low, c.high, c.p_value, c.p_adjusted) == (0, 0, 0, 1, 1)
+    # Across runs and within the run the same is found.
+    for c in peval.compare(undisturbed).comparisons:
+        own = peval.load(undisturbed).comparison(c.task, c.metric, c.adapter, c.group)
+        assert (c.delta, c.p_value, c.n_identical) == pytest.approx(
+            (own.delta, own.p_value, own.n_identical)
+        )
 
 
 def test_the_manifest_can_repeat_the_run(undisturbed: Path) -> None:

@@ -45,6 +45,13 @@ def test_headlines_by_holm_and_the_rest_by_benjamini_hochberg() -> None:
     assert found[-1].p_adjusted is None
 
 
+def test_what_could_not_differ_does_not_count() -> None:
+    copies = [difference(1.0, adapter=f"noop{i}", n_identical=9) for i in range(5)]
+    found = adjusted([difference(0.01), *copies, difference(0.04, adapter="b")], HEADLINES)
+    assert [c.p_adjusted for c in found] == pytest.approx([0.02, 1, 1, 1, 1, 1, 0.04])
+    assert {c.family for c in found} == {PRIMARY}
+
+
 def test_no_differences_make_no_families() -> None:
     assert adjusted([], {}) == ()
 

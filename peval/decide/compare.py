@@ -15,7 +15,7 @@ from peval import stats
 from peval.decide.pairs import Pair, check_signatures, check_tasks, common_rows, pair_up
 from peval.decide.runs import FinishedRun, Scores, in_progress, read_run
 from peval.errors import RunError, UsageError
-from peval.families import LEVEL, PRIMARY, adjusted
+from peval.families import LEVEL, PRIMARY, adjusted, counts
 from peval.types import Comparison
 
 Adjustment = Literal["holm", "max-t", "bh"]
@@ -199,14 +199,16 @@ def _readjusted(
     """Return the comparisons with the primary family's p-values adjusted as asked."""
     if adjustment == "holm":
         return tuple(found)
-    primary = [c for c in found if c.family == PRIMARY]
+    primary = [c for c in found if c.family == PRIMARY and counts(c)]
     if adjustment == "bh":
         p_values = stats.benjamini_hochberg([c.p_value or 0.0 for c in primary])
         adjusted_p = {_key(c): float(p) for c, p in zip(primary, p_values, strict=True)}
     else:
         adjusted_p = _max_t(blocks)
     return tuple(
-        dataclasses.replace(c, p_adjusted=adjusted_p[_key(c)]) if c.family == PRIMARY else c
+        dataclasses.replace(c, p_adjusted=adjusted_p.get(_key(c), 1.0))
+        if c.family == PRIMARY
+        else c
         for c in found
     )
 

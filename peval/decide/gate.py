@@ -148,7 +148,7 @@ def _kept(margin: float, difference: Interval) -> tuple[Verdict, str]:
     verdicts: dict[str, tuple[Verdict, str]] = {
         "kept": ("pass", "kept: the interval holds no loss beyond the margin"),
         "lost": ("fail", "lost: the whole interval is a loss beyond the margin"),
-        "undecided": ("undecided", "undecided: the interval holds the margin"),
+        "undecided": ("undecided", "neither kept nor lost: the interval holds the margin"),
     }
     return verdicts[retention(difference, margin)]
 

@@ -118,7 +118,7 @@ def common_rows(
             raise RunError(_different(label, f"lacks {len(missing):,} of {task}: {_few(missing)}"))
     alike = one.asked[mine] == other.asked[theirs]
     if not alike.all() and not common_items:
-        changed = f"asks something else under {_few(ids[~alike])} of {task} than {labels[1]}"
+        changed = f"has other items than {labels[1]} under the ids {_few(ids[~alike])} of {task}"
         raise RunError(_different(labels[0], changed))
     if not alike.any():
         raise RunError(f"{labels[0]} and {labels[1]} have no item of {task} in common")

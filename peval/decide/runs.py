@@ -111,9 +111,8 @@ def _split(batch: Any, metrics: list[str]) -> Iterator[tuple[tuple[str, str | No
         name: batch.column(name).to_pylist() for name in COLUMNS if name in batch.schema.names
     }
     values = {m: batch.column(m).to_numpy(zero_copy_only=False).astype(float) for m in metrics}
-    asked = [
-        hash((i, tuple(t or ()))) for i, t in zip(column["input"], column["targets"], strict=True)
-    ]
+    items = zip(column["input"], column["targets"], column["cluster"], strict=True)
+    asked = [hash((text, tuple(targets or ()), cluster)) for text, targets, cluster in items]
     logprobs = column.get("logprobs", [None] * len(asked))
     said = [
         None if text is None or error else hash((text, tuple(totals or ())))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from peval.decide.compare import Adjustment, Compared
 from peval.decide.gate import Check, Gate, worst_first
-from peval.families import PRIMARY
+from peval.families import PRIMARY, counts
 from peval.report.format import counted, difference, is_same, p_value, percent, points
 from peval.types import Comparison
 
@@ -18,12 +18,12 @@ METHODS: dict[Adjustment, str] = {
 def compared_text(found: Compared) -> str:
     """Return the headline differences, task by task."""
     primary = [c for c in found.comparisons if c.family == PRIMARY]
-    n = len(primary)
+    n = sum(map(counts, primary))
     blocks = [_task(task, primary) for task in dict.fromkeys(c.task for c in primary)]
     blocks.append(
         f"p adjusted by {METHODS[found.adjustment]} over {counted(n, 'difference')}: the headline "
-        "metric of every pair on every task. MDE: the true difference that would be found in "
-        "80 % of repetitions."
+        "metric of every pair on every task, but for those with every answer alike. MDE: the true "
+        "difference that would be found in 80 % of repetitions."
     )
     blocks += [f"PARTIAL  {line}" for line in found.partial]
     if found.unlike:

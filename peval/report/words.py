@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from peval.families import EXPLORATORY, PRIMARY
+from peval.families import EXPLORATORY, PRIMARY, counts
 from peval.report.format import (
     BETTER,
     WORSE,
@@ -67,15 +67,18 @@ def limits(results: Results) -> list[str]:
 def _families(results: Results) -> list[str]:
     """Return how many differences were looked at and what was done about it."""
     n_primary, n_exploratory = (
-        sum(c.family == family for c in results.comparisons) for family in (PRIMARY, EXPLORATORY)
+        sum(c.family == family and counts(c) for c in results.comparisons)
+        for family in (PRIMARY, EXPLORATORY)
     )
+    n_alike = sum(c.family == PRIMARY and not counts(c) for c in results.comparisons)
+    alike = f" ({n_alike:,} more have every answer alike)" if n_alike else ""
     if not n_primary:
         return []
     adapters, tasks = counted(len(results.adapters), "adapter"), counted(len(results.tasks), "task")
     lines = [
         f"- p-values are adjusted by Holm's method within one family: the headline metric of "
-        f"{adapters} on {tasks}, {counted(n_primary, 'difference')}. Were there none in truth, the "
-        "chance that any is marked would be at most 5 %."
+        f"{adapters} on {tasks}, {counted(n_primary, 'difference')}{alike}. Were there none in "
+        "truth, the chance that any is marked would be at most 5 %."
     ]
     if n_exploratory:
         lines.append(
