@@ -155,7 +155,8 @@ def _column(values: Sequence[Any]) -> NDArray[Any]:
     return column
 
 
-def _is_there(values: NDArray[Any]) -> NDArray[np.bool_]:
+def is_there(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell where there is a score."""
     if values.dtype == object:
         return np.array([value is not None for value in values], dtype=bool)
     there: NDArray[np.bool_] = ~np.isnan(values)
@@ -191,7 +192,7 @@ def estimates(
     for metric in task.metrics:
         values = system.values[metric]
         for group, mask in groups(samples):
-            there = mask & _is_there(values)
+            there = mask & is_there(values)
             n_items = int(there.sum())
             found = values[there], list(clusters[there])
             interval = _interval(*found, aggregates.get(metric)) if n_items else None
@@ -232,7 +233,7 @@ def comparisons(
     for metric in task.metrics:
         mine, theirs = system.values[metric], base.values[metric]
         for group, mask in groups(samples):
-            there = mask & _is_there(mine) & _is_there(theirs)
+            there = mask & is_there(mine) & is_there(theirs)
             both, c = (mine[there], theirs[there]), list(clusters[there])
             n_identical = int((there & same).sum())
             headline = group is None and metric == task.metrics[0]

@@ -15,8 +15,10 @@ from peval.cli import kebab, main, parser
 PAGES = (
     "README.md",
     "docs/adapters.md",
+    "docs/lm-eval.md",
     "docs/runs.md",
     "docs/statistics.md",
+    "docs/decisions.md",
     "docs/performance.md",
 )
 MAKE_TARGETS = {

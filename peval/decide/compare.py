@@ -12,10 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval import stats
+from peval.corpus import Aggregate, is_mean
 from peval.decide.pairs import Pair, check_signatures, check_tasks, common_rows, pair_up
 from peval.decide.runs import FinishedRun, Scores, in_progress, read_run
 from peval.errors import RunError, UsageError
 from peval.families import LEVEL, PRIMARY, adjusted, counts
+from peval.results import Record, is_there, paired
+from peval.rundir import task_of
+from peval.scoring import aggregates
 from peval.types import Comparison
 
 Adjustment = Literal["holm", "max-t", "bh"]
@@ -51,13 +55,22 @@ class Compared:
 
 @dataclass(frozen=True)
 class _Block:
-    """One pair on one task: where the common items stand in each, and the metrics."""
+    """One pair on one task, both with the common items alone."""
 
     pair: Pair
-    task: str
-    metrics: tuple[str, ...]
+    record: Record
     scores: tuple[Scores, Scores]
     n_left_out: int
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return str(self.record["name"])
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The task's metrics, the headline first."""
+        return tuple(self.record["metrics"])
 
 
 def compare(
@@ -120,17 +133,16 @@ def _block(pair: Pair, task: str, common_items: bool) -> _Block:
     one, other = (system.run.scores[task, system.adapter] for system in pair)
     labels = (pair[0].label, pair[1].label)
     mine, theirs = common_rows((one, other), labels, task, common_items)
-    metrics = [
-        next(tuple(t["metrics"]) for t in system.run.results.tasks if t["name"] == task)
-        for system in pair
-    ]
-    if metrics[0] != metrics[1]:
+    record, others = (
+        next(t for t in system.run.results.tasks if t["name"] == task) for system in pair
+    )
+    if record["metrics"] != others["metrics"]:
         raise RunError(
             f"{labels[0]} and {labels[1]} are not alike on {task}: metrics are "
-            f"{', '.join(metrics[0])} and {', '.join(metrics[1])}; rescore them"
+            f"{', '.join(record['metrics'])} and {', '.join(others['metrics'])}; rescore them"
         )
     n_left_out = len(one.ids) + len(other.ids) - len(mine) - len(theirs)
-    return _Block(pair, task, metrics[0], (_rows(one, mine), _rows(other, theirs)), n_left_out)
+    return _Block(pair, record, (_rows(one, mine), _rows(other, theirs)), n_left_out)
 
 
 def _rows(scores: Scores, rows: NDArray[np.intp]) -> Scores:
@@ -150,46 +162,43 @@ def _comparisons(block: _Block, n_primary: int) -> Iterator[Comparison]:
     groups: list[tuple[str | None, NDArray[np.bool_]]] = [(None, np.ones(len(same), dtype=bool))]
     if 1 < len(categories) < len(same):
         groups += [(f"category:{name}", one.categories == name) for name in categories]
+    how = aggregates(task_of(block.record))
     for metric in block.metrics:
-        difference = one.values[metric] - other.values[metric]
+        mine, theirs = one.values[metric], other.values[metric]
         for group, mask in groups:
-            there = mask & ~np.isnan(difference)
-            powered = group is None and metric == block.metrics[0]
-            yield _comparison(
-                block, metric, group, difference[there], list(one.clusters[there]),
-                int((there & same).sum()), LEVEL / n_primary if powered else None,
-            )  # fmt: skip
+            there = mask & is_there(mine) & is_there(theirs)
+            clusters, n_identical = list(one.clusters[there]), int((there & same).sum())
+            alpha = LEVEL / n_primary if group is None and metric == block.metrics[0] else None
+            found = None
+            if clusters:
+                both = (mine[there], theirs[there])
+                found = paired(both, clusters, n_identical, how.get(metric), alpha)
+            yield _comparison(block, (metric, group), found, len(clusters), n_identical)
 
 
 def _comparison(
     block: _Block,
-    metric: str,
-    group: str | None,
-    d: NDArray[np.float64],
-    clusters: list[str],
+    what: tuple[str, str | None],
+    found: tuple[stats.Interval, stats.Test, float | None] | None,
+    n_items: int,
     n_identical: int,
-    alpha: float | None,
 ) -> Comparison:
-    interval = stats.difference_interval(d, clusters) if len(d) else None
-    if interval and n_identical == len(d):
-        interval = dataclasses.replace(interval, low=0.0, high=0.0)
-    test = stats.paired_test(d, clusters) if len(d) else None
-    powered = alpha is not None and n_identical < len(d)
+    interval, test, mde = found or (None, None, None)
     return Comparison(
         task=block.task,
-        metric=metric,
+        metric=what[0],
         adapter=block.pair[0].label,
         against=block.pair[1].label,
-        group=group,
+        group=what[1],
         delta=interval.value if interval else None,
         low=interval.low if interval else None,
         high=interval.high if interval else None,
         p_value=test.p_value if test else None,
         test=test.name if test else "none",
-        n_items=len(d),
+        n_items=n_items,
         n_clusters=interval.n_clusters if interval else 0,
         n_identical=n_identical,
-        mde=stats.minimum_detectable_effect(d, clusters, alpha or LEVEL) if powered else None,
+        mde=mde,
     )
 
 
@@ -229,6 +238,15 @@ def _max_t(blocks: Sequence[_Block]) -> dict[tuple[str, str, str | None], float]
     }
 
 
+def _refuse_compound(block: _Block, scores: Scores, how: Aggregate) -> None:
+    metric = block.metrics[0]
+    if scores.values[metric].dtype == object or not is_mean(how):
+        raise UsageError(
+            f"--adjust max-t needs a mean over items, and {block.task}'s {metric} is none; "
+            "choose --adjust holm"
+        )
+
+
 def _matrix(blocks: Sequence[_Block]) -> tuple[NDArray[np.float64], list[str]]:
     """Return items x pairs of one task, NaN where a pair lacks the item, and the clusters."""
     cluster = {
@@ -240,6 +258,8 @@ def _matrix(blocks: Sequence[_Block]) -> tuple[NDArray[np.float64], list[str]]:
     for column, block in enumerate(blocks):
         one, other = block.scores
         metric = block.metrics[0]
+        if how := aggregates(task_of(block.record)).get(metric):
+            _refuse_compound(block, one, how)
         at = [row[name] for name in one.ids]
         differences[at, column] = one.values[metric] - other.values[metric]
     return differences, [cluster[name] for name in ids]

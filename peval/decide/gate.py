@@ -14,6 +14,7 @@ from peval.decide.rules import Rule, read_rules
 from peval.decide.runs import in_progress
 from peval.errors import UsageError
 from peval.families import LEVEL
+from peval.metrics import is_share
 from peval.results import Results, load_results
 from peval.rundir import RunDir
 from peval.stats import Interval, retention
@@ -81,6 +82,8 @@ def _checks(results: Results, rule: Rule, where: str) -> Iterator[Check]:
     metrics = tasks[rule.task]["metrics"]
     metric = rule.metric or metrics[0]
     _known(metric, metrics, f"{where}: metric")
+    if not is_share(metric):
+        raise UsageError(f"{where}: {metric} is no share of 1; gates are on shares")
     adapters = [adapter["name"] for adapter in results.adapters]
     if rule.kind != "floor" and not results.run["with_base"]:
         raise UsageError(f"{where}: {rule.kind} needs the base, and the run left it out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,9 +27,10 @@ Strings = NDArray[np.object_]
 class Scores:
     """One system's scores on one task, sorted by item.
 
-    ``values`` maps a metric to scores, NaN where there is none. ``asked`` and ``said`` are hashes
-    of item and answer, to be held against each other; ``answered`` is False where an answer is
-    missing or failed.
+    ``values`` maps a metric to scores, NaN where there is none; a metric that only all items have
+    together maps to what it needs of each, None where there is none. ``asked`` and ``said`` are
+    hashes of item and answer, to be held against each other; ``answered`` is False where an
+    answer is missing or failed.
     """
 
     ids: Strings
@@ -37,7 +39,7 @@ class Scores:
     asked: NDArray[np.int64]
     said: NDArray[np.int64]
     answered: NDArray[np.bool_]
-    values: Mapping[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class _Rows:
     categories: list[str]
     asked: list[int]
     said: list[int | None]
-    values: Mapping[str, NDArray[np.float64]]
+    values: Mapping[str, NDArray[Any]]
 
 
 def _read(path: Path, metrics: list[str]) -> Iterator[tuple[tuple[str, str | None], _Rows]]:
@@ -110,7 +112,7 @@ def _split(batch: Any, metrics: list[str]) -> Iterator[tuple[tuple[str, str | No
     column = {
         name: batch.column(name).to_pylist() for name in COLUMNS if name in batch.schema.names
     }
-    values = {m: batch.column(m).to_numpy(zero_copy_only=False).astype(float) for m in metrics}
+    values = {metric: _column(batch.column(metric)) for metric in metrics}
     items = zip(column["input"], column["targets"], column["cluster"], strict=True)
     asked = [hash((text, tuple(targets or ()), cluster)) for text, targets, cluster in items]
     logprobs = column.get("logprobs", [None] * len(asked))
@@ -132,6 +134,17 @@ def _split(batch: Any, metrics: list[str]) -> Iterator[tuple[tuple[str, str | No
                 {m: v[part] for m, v in values.items()},
             ),
         )
+
+
+def _column(cells: Any) -> NDArray[Any]:
+    """Return numbers as floats; JSON, which compound metrics are kept in, as objects."""
+    import pyarrow as pa
+
+    if not pa.types.is_string(cells.type):
+        return np.asarray(cells.to_numpy(zero_copy_only=False), dtype=float)
+    column = np.empty(len(cells), dtype=object)
+    column[:] = [None if cell is None else json.loads(cell) for cell in cells.to_pylist()]
+    return column
 
 
 def _scores(parts: list[_Rows]) -> Scores:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from peval.decide.compare import Adjustment, Compared
 from peval.decide.gate import Check, Gate, worst_first
 from peval.families import PRIMARY, counts
+from peval.metrics import is_share
 from peval.report.format import counted, difference, is_same, p_value, percent, points
 from peval.types import Comparison
 
@@ -37,7 +38,8 @@ def compared_text(found: Compared) -> str:
 
 def _task(task: str, primary: list[Comparison]) -> str:
     rows = [c for c in primary if c.task == task]
-    header = f"{task}  ({rows[0].metric}, points, 95 % interval)"
+    unit = "points, " if is_share(rows[0].metric) else ""
+    header = f"{task}  ({rows[0].metric}, {unit}95 % interval)"
     cells = [
         (f"{c.adapter} − {c.against}", difference(c), f"p {p_value(c.p_adjusted)}", _rest(c))
         for c in rows
@@ -54,7 +56,8 @@ def _rest(c: Comparison) -> str:
     if is_same(c):
         return f"every answer alike, {counted(c.n_items, 'item')}"
     clusters = f" in {c.n_clusters:,} clusters" if c.n_clusters < c.n_items else ""
-    return f"MDE {percent(c.mde)}, {counted(c.n_items, 'item')}{clusters}"
+    mde = "" if c.mde is None else f"MDE {percent(c.mde)}, "
+    return f"{mde}{counted(c.n_items, 'item')}{clusters}"
 
 
 def gate_text(gate: Gate) -> str:

@@ -13,6 +13,7 @@ from pyarrow import parquet
 
 import peval
 from peval.cli import main
+from peval.corpus import Aggregate
 from peval.errors import RunError, UsageError
 from peval.families import PRIMARY
 from peval.signature import unlike
@@ -227,6 +228,26 @@ def test_parts_of_a_sample_are_one_item(make: Make) -> None:
         if c.adapter == "a/good" and c.family == PRIMARY
     )
     assert itself.n_identical == N
+
+
+def test_metrics_of_all_items_together(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no mean over items is computed as in the run, from the parts that were kept."""
+    import pyarrow as pa
+
+    ratio = Aggregate(lambda items: sum(a for a, _ in items) / sum(b for _, b in items))
+    monkeypatch.setattr("peval.decide.compare.aggregates", lambda task: {"rougeL": ratio})
+    run = make("a")
+    path = Path(run) / "completions.parquet"
+    table = parquet.read_table(path)
+    cells = [json.dumps([value, 2.0]) for value in table["rougeL"].to_pylist()]
+    at = table.schema.get_field_index("rougeL")
+    parquet.write_table(table.set_column(at, "rougeL", pa.array(cells)), path)
+    found = peval.compare(run)
+    good = next(c for c in found.comparisons if c.adapter == "good" and c.family == PRIMARY)
+    assert good.delta == pytest.approx((BETTER - BASE).mean() / 2)
+    assert (good.test, good.mde) == ("jackknife t", None)
+    with pytest.raises(UsageError, match="--adjust max-t needs a mean over items"):
+        peval.compare(run, adjust="max-t")
 
 
 @pytest.mark.parametrize("content", [None, b"no parquet"])
