@@ -12,11 +12,11 @@ MEAN = Aggregate(lambda items: sum(items) / len(items))
 PERPLEXITY = Aggregate(lambda items: math.exp(-sum(items) / len(items)), is_log=True)
 
 
-def test_of_a_mean_it_is_the_ordinary_interval() -> None:
+def test_of_a_mean_it_is_the_ordinary_t_interval() -> None:
     rng = random.Random(0)
     items = [rng.random() for _ in range(40)]
     names = [str(i) for i in range(40)]
-    ours, ordinary = interval(items, names, MEAN), stats.mean_interval(items, names)
+    ours, ordinary = interval(items, names, MEAN), stats.difference_interval(items, names)
     assert (ours.value, ours.low, ours.high) == pytest.approx(
         (ordinary.value, ordinary.low, ordinary.high)
     )
