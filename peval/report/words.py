@@ -97,7 +97,7 @@ def _finding(c: Comparison) -> str:
     verdict = verdicts.get(mark(c), "not told apart from the base, {}")
     delta = points(c.delta).lstrip("+−") if mark(c) in verdicts else points(c.delta)
     adjusted = c.p_value if c.p_adjusted is None else c.p_adjusted
-    size = f"{delta} points ({points(c.low)} to {points(c.high)}, p {_equals(adjusted)})"
+    size = f"{delta} points ({points(c.low)} to {points(c.high)}, adjusted p {_equals(adjusted)})"
     same = f"; {c.n_identical:,} of {c.n_items:,} answers are the base's"
     findable = "" if mark(c) in verdicts else _findable(c)
     said = verdict.format(size) + findable
