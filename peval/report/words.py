@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from peval.families import EXPLORATORY, PRIMARY, counts
+from peval.metrics import is_share
 from peval.report.format import (
     BETTER,
     WORSE,
@@ -12,6 +13,7 @@ from peval.report.format import (
     p_value,
     percent,
     points,
+    signed,
 )
 from peval.report.tables import headline
 from peval.results import Results
@@ -95,9 +97,11 @@ def _finding(c: Comparison) -> str:
         return f"{c.task}: every answer is the base's"
     verdicts = {BETTER: "better than the base by {}", WORSE: "worse than the base by {}"}
     verdict = verdicts.get(mark(c), "not told apart from the base, {}")
-    delta = points(c.delta).lstrip("+−") if mark(c) in verdicts else points(c.delta)
+    write, unit = (points, " points") if is_share(c.metric) else (signed, f" ({c.metric})")
+    delta = write(c.delta).lstrip("+−") if mark(c) in verdicts else write(c.delta)
     adjusted = c.p_value if c.p_adjusted is None else c.p_adjusted
-    size = f"{delta} points ({points(c.low)} to {points(c.high)}, adjusted p {_equals(adjusted)})"
+    bounds = f"{write(c.low)} to {write(c.high)}"
+    size = f"{delta}{unit} ({bounds}, adjusted p {_equals(adjusted)})"
     same = f"; {c.n_identical:,} of {c.n_items:,} answers are the base's"
     findable = "" if mark(c) in verdicts else _findable(c)
     said = verdict.format(size) + findable
@@ -106,7 +110,7 @@ def _finding(c: Comparison) -> str:
 
 def _findable(c: Comparison) -> str:
     """Return how large a difference would have been found, so that none found says something."""
-    if c.mde is None:
+    if c.mde is None or not is_share(c.metric):
         return ""
     if c.mde >= 1:
         return "; no difference could have been found on so little data"

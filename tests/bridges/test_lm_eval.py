@@ -233,3 +233,19 @@ def test_long_contexts_are_cut_as_lm_eval_cuts_them() -> None:
     for prompt, continuation in zip(prompts, query.continuations, strict=True):
         (whole,) = token_ids(tokenizer, [query.text + continuation])
         assert list(prompt.token_ids + prompt.choices[0]) == whole[-(max_length + 1) :]
+
+
+def test_the_report_does_not_call_a_perplexity_percent(folder: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        peval.score(
+            base=str(TOY / "base"),
+            adapters=[ADAPTER],
+            tasks=["lm-eval:toy_rolling", "lm-eval:toy_choice"],
+            lm_eval={"include_path": str(folder)},
+            limit=6,
+            out=str(tmp_path / "run"),
+        )
+    text = (tmp_path / "run" / "report.md").read_text()
+    (finding,) = [line for line in text.splitlines() if line.startswith("  - lm-eval:toy_rolling")]
+    assert "points" not in finding
