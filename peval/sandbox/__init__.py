@@ -1,0 +1,1 @@
+"""Verdicts on programs that nobody trusts, computed where those programs never run."""

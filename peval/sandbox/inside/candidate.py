@@ -1,0 +1,138 @@
+"""The process that runs a program: it answers calls with values and knows no tests."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from .channel import Channel, ClosedError
+from .codec import ValueLimitError, decode, dumps, encode
+
+MAX_TEXT = 500
+MAX_REQUEST = 2**30
+MODULE = "solution"
+DEEP = 4 * 1000
+
+
+class _Objects:
+    """The program's objects that tests refer to, by number."""
+
+    def __init__(self) -> None:
+        self.held: list[Any] = []
+        self.numbers: dict[int, int] = {}
+
+    def number(self, value: Any) -> int:
+        if id(value) not in self.numbers:
+            self.numbers[id(value)] = len(self.held)
+            self.held.append(value)
+        return self.numbers[id(value)]
+
+    def get(self, number: int) -> Any:
+        return self.held[number]
+
+
+def serve(channel: Channel) -> None:
+    """Load the program that arrives, then answer requests until the channel closes."""
+    module = ModuleType(MODULE)
+    sys.modules[MODULE] = module
+    objects = _Objects()
+    while True:
+        try:
+            request = channel.receive(MAX_REQUEST)
+        except ClosedError:
+            return
+        channel.send_bytes(_answer(request, module, objects))
+
+
+def _answer(request: Any, module: ModuleType, objects: _Objects) -> bytes:
+    nonce = request["n"]
+    limit = sys.getrecursionlimit()
+    try:
+        body = OPERATIONS[request["op"]](request, module, objects)
+        sys.setrecursionlimit(max(limit, DEEP))
+        return dumps({"n": nonce, **body})
+    except ValueLimitError as error:
+        return dumps({"n": nonce, "limit": str(error)[:MAX_TEXT]})
+    except BaseException as error:
+        return dumps({"n": nonce, "raised": _described(error)})
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _described(error: BaseException) -> list[str]:
+    """Return the built-in type that the error is of, its own type's name and its text."""
+    known = next((t for t in type(error).__mro__ if t.__module__ == "builtins"), Exception)
+    try:
+        text = str(error)[:MAX_TEXT]
+    except BaseException:
+        text = ""
+    return [known.__name__, str(type(error).__name__)[:MAX_TEXT], text]
+
+
+def _load(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    code = compile(request["code"], f"<{MODULE}>", "exec", dont_inherit=True)
+    exec(code, module.__dict__)
+    return {"value": None}
+
+
+def _find(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    if request["name"] not in module.__dict__:
+        return {"value": None}
+    return _encoded(module.__dict__[request["name"]], objects)
+
+
+def _call(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    arguments, keywords = decode(request["args"], objects.get), decode(request["kw"], objects.get)
+    answer = _encoded(objects.get(request["of"])(*arguments, **keywords), objects)
+    return {**answer, **_changed(request["args"], arguments, objects)}
+
+
+def _changed(before: list[Any], arguments: list[Any], objects: _Objects) -> dict[str, Any]:
+    """Return the arguments again if the call changed any of them in place."""
+    if not any(isinstance(argument, (list, dict)) for argument in before):
+        return {}
+    after = _encoded(arguments, objects)["value"]
+    return {} if json.dumps(after) == json.dumps(before) else {"after": after}
+
+
+def _get(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    return _encoded(getattr(objects.get(request["of"]), request["name"]), objects)
+
+
+def _set(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    value = decode(request["value"], objects.get)
+    setattr(objects.get(request["of"]), request["name"], value)
+    return {"value": None}
+
+
+def _iter(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    return {"value": {"t": "ref", "v": objects.number(iter(objects.get(request["of"])))}}
+
+
+def _next(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    for value in objects.get(request["of"]):
+        return {**_encoded(value, objects), "more": True}
+    return {"value": None, "more": False}
+
+
+def _encoded(value: Any, objects: _Objects) -> dict[str, Any]:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, DEEP))
+    try:
+        return {"value": encode(value, objects.number)}
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+OPERATIONS: dict[str, Callable[[Any, ModuleType, _Objects], dict[str, Any]]] = {
+    "load": _load,
+    "find": _find,
+    "call": _call,
+    "get": _get,
+    "set": _set,
+    "iter": _iter,
+    "next": _next,
+}

@@ -1,0 +1,183 @@
+"""The process that runs the tests. The program's code never runs here; its values arrive here."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import json
+import random
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .channel import Channel, ClosedError
+from .codec import MalformedError, decode, loads
+from .differential import Comparison
+from .peer import FromProgram, Gone, Peer, Remote, UnsupportedError
+
+MAX_TEXT = 500
+MAX_JOB = 2**30
+# What tests use without importing it, as the reference solutions happen to import it.
+MODULES = frozenset({"math", "re", "sys", "collections", "itertools", "random", "copy"})
+SYNTAX_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
+
+Verdict = dict[str, Any]
+
+
+class WrongError(Exception):
+    """The program's answer is wrong."""
+
+
+def serve(harness: Channel, program: Channel) -> bool:
+    """Report that the program is confined, take a job, run its tests, report the verdict.
+
+    Returns whether the program's process closed its end before the tests were over.
+    """
+    try:
+        greeting = program.receive()
+    except (ClosedError, MalformedError):
+        greeting = {"fault": "the program's process ended before it was confined"}
+    harness.send(greeting)
+    if "ready" not in greeting:
+        return True
+    peer = Peer(program)
+    harness.send_bytes(json.dumps(verdict_on(harness.receive(MAX_JOB), peer)).encode())
+    return peer.gone is not None and peer.gone.reason == "closed"
+
+
+def verdict_on(job: dict[str, Any], peer: Peer) -> Verdict:
+    """Load the program, run the job's tests against it, and say how it went."""
+    random.seed(0)
+    try:
+        tests = TESTS[job["kind"]](job)
+        peer.ask("load", code=job["code"])
+        tests(peer)
+        verdict = {"status": "passed", "reason": "", "detail": ""}
+    except Gone as gone:
+        verdict = _failed(gone.reason, gone.detail)
+    except UnsupportedError as error:
+        verdict = {"status": "fault", "reason": "unsupported_test", "detail": str(error)}
+    except BrokenTestError as error:
+        verdict = {"status": "fault", "reason": "broken_test", "detail": str(error)[:MAX_TEXT]}
+    except BaseException as error:
+        verdict = _on_error(error)
+    if peer.gone:
+        # A test may have swallowed it.
+        verdict = _failed(peer.gone.reason, peer.gone.detail)
+    form = "objects" if peer.used_objects else "values"
+    return {**verdict, "form": form, "outputs": job.get("outputs")}
+
+
+class BrokenTestError(Exception):
+    """A benchmark's test does not compile, or asks nothing of the program."""
+
+
+def _failed(reason: str, detail: str) -> Verdict:
+    return {"status": "failed", "reason": reason, "detail": detail[:MAX_TEXT]}
+
+
+def _on_error(error: BaseException) -> Verdict:
+    if isinstance(error, FromProgram):
+        name, text = error.told
+        if name in SYNTAX_ERRORS:
+            return _failed("syntax", f"{name}: {text}")
+        if name == "MemoryError":
+            return _failed("memory", text)
+        if isinstance(error, PermissionError):
+            return {"status": "refused", "reason": "not_permitted", "detail": text[:MAX_TEXT]}
+        return _failed("exception", f"{name}: {text}")
+    if isinstance(error, WrongError):
+        return _failed("wrong", str(error))
+    if isinstance(error, AssertionError):
+        return _failed("wrong", str(error) or "an assertion of the test failed")
+    return _failed("wrong", f"the test raised {type(error).__name__}: {error}")
+
+
+def _entry_point(peer: Peer, name: str) -> Remote:
+    function = peer.find(name)
+    if not isinstance(function, Remote):
+        raise peer.missing(name)
+    return function
+
+
+def _script(job: dict[str, Any]) -> Callable[[Peer], None]:
+    """Tests written in Python: assertions, or a function `check`."""
+    namespace: dict[str, Any] = {"__name__": "tests"}
+    try:
+        setup = compile(job["setup"], "<setup>", "exec", dont_inherit=True)
+        test = compile(job["test"], "<test>", "exec", dont_inherit=True)
+        exec(setup, namespace)
+    except Exception as error:
+        raise BrokenTestError(f"{type(error).__name__}: {error}") from None
+
+    def run(peer: Peer) -> None:
+        function = _entry_point(peer, job["entry_point"])
+        namespace.update({job["entry_point"]: function, "candidate": function})
+        _bind_free_names(job["test"], namespace, peer)
+        exec(test, namespace)
+        if "check" in namespace and job["calls_check"]:
+            namespace["check"](function)
+        if not peer.n_calls:
+            raise BrokenTestError("it never calls the program")
+
+    return run
+
+
+def _bind_free_names(source: str, namespace: dict[str, Any], peer: Peer) -> None:
+    """Bind what the test uses but does not define: well-known modules, or the program's classes."""
+    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
+    stored = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
+    for name in sorted({node.id for node in names} - stored - namespace.keys()):
+        if name in MODULES:
+            namespace[name] = sys.modules.get(name) or importlib.import_module(name)
+        elif not hasattr(builtins, name):
+            found = peer.find(name)
+            if isinstance(found, Remote):
+                namespace[name] = found
+
+
+def _values(text: str) -> list[Any]:
+    values: list[Any] = decode(loads(text.encode()))
+    return values
+
+
+def _differential(job: dict[str, Any]) -> Callable[[Peer], None]:
+    """Compare outputs with a reference's."""
+    inputs, shown, wanted = (_values(job[key]) for key in ("inputs", "inputs", "expected"))
+    comparison = Comparison(job["oracle"], job["tolerance"])
+
+    def run(peer: Peer) -> None:
+        function = _entry_point(peer, job["entry_point"])
+        for arguments, kept, output in zip(inputs, shown, wanted, strict=True):
+            got = function(*arguments)
+            if not comparison.accepts(kept, got, output):
+                raise WrongError(_shown(kept, got, output))
+
+    return run
+
+
+def _shown(arguments: list[Any], got: Any, wanted: Any) -> str:
+    call, is_, not_ = (repr(value)[:120] for value in (arguments, got, wanted))
+    return f"on {call} it gave {is_}, not {not_}"
+
+
+def _record(job: dict[str, Any]) -> Callable[[Peer], None]:
+    """Keep the outputs: how a reference's are made."""
+    inputs = _values(job["inputs"])
+
+    def run(peer: Peer) -> None:
+        function = _entry_point(peer, job["entry_point"])
+        outputs = [function(*arguments) for arguments in inputs]
+        if job["not_none"]:
+            outputs = [output is not None for output in outputs]
+        job["outputs"] = peer.data(outputs)
+
+    return run
+
+
+TESTS: dict[str, Callable[[dict[str, Any]], Callable[[Peer], None]]] = {
+    "script": _script,
+    "differential": _differential,
+    "record": _record,
+}
