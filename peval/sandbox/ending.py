@@ -7,7 +7,9 @@ from typing import Any
 
 from .programs import STATUS_OF, Program, Status, Verdict
 
-CPU_SLACK_S = 0.5
+# The kernel counts time for the limit and for the report differently, in ticks and exactly; a
+# process killed by anything else (want of memory) hardly ever used half its time.
+CPU_SHARE = 0.5
 
 
 def verdict(program: Program, said: dict[str, Any] | None, report: dict[str, Any]) -> Verdict:
@@ -47,13 +49,17 @@ def _closed(program: Program, report: dict[str, Any]) -> tuple[str, str]:
     ended = report["program"]
     if not ended["ended"]:
         return "protocol", "it closed the channel to its tests"
-    if -ended["code"] == signal.SIGKILL and ended["cpu_s"] >= program.limits.cpu_s - CPU_SLACK_S:
+    if _ran_out(ended, program.limits.cpu_s):
         return "cpu", f"more than {program.limits.cpu_s} s of CPU time"
     if -ended["code"] == signal.SIGSYS:
         return "system_call", "it made a system call of another ABI"
     if ended["code"] < 0:
         return "signal", signal.Signals(-ended["code"]).name
     return "exit", f"it left with exit code {ended['code']}"
+
+
+def _ran_out(ended: dict[str, Any], limit_s: int) -> bool:
+    return bool(-ended["code"] == signal.SIGKILL and ended["cpu_s"] >= CPU_SHARE * limit_s)
 
 
 LIMIT_TEXT = {
@@ -67,7 +73,7 @@ def _without_tests(program: Program, report: dict[str, Any]) -> tuple[str, str]:
     if report["killed"]:
         return report["killed"], LIMIT_TEXT[report["killed"]]
     limit_s = judge_cpu_s(program)
-    if -tests["code"] == signal.SIGKILL and tests["cpu_s"] >= limit_s - CPU_SLACK_S:
+    if _ran_out(tests, limit_s):
         return "cpu", f"comparing its answers took more than {limit_s} s"
     return "sandbox", f"the tests' process ended with code {tests['code']} and no verdict"
 

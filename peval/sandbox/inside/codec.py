@@ -16,7 +16,7 @@ from fractions import Fraction
 from typing import Any
 
 MAX_BYTES = 16 * 2**20
-MAX_NODES = 1_000_000
+MAX_NODES = 4_000_000
 MAX_DEPTH = 400
 PLAIN_INT_BITS = 4096
 

@@ -20,6 +20,7 @@ MAX_TEXT = 500
 MAX_JOB = 2**30
 # What tests use without importing it, as the reference solutions happen to import it.
 MODULES = frozenset({"math", "re", "sys", "collections", "itertools", "random", "copy"})
+TOO_LARGE = {"t": "too_large", "v": None}
 SYNTAX_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
 
 Verdict = dict[str, Any]
@@ -163,17 +164,26 @@ def _shown(arguments: list[Any], got: Any, wanted: Any) -> str:
 
 
 def _record(job: dict[str, Any]) -> Callable[[Peer], None]:
-    """Keep the outputs: how a reference's are made."""
+    """Keep the outputs, one by one encoded: how a reference's are made."""
     inputs = _values(job["inputs"])
 
     def run(peer: Peer) -> None:
         function = _entry_point(peer, job["entry_point"])
-        outputs = [function(*arguments) for arguments in inputs]
-        if job["not_none"]:
-            outputs = [output is not None for output in outputs]
-        job["outputs"] = peer.data(outputs)
+        job["outputs"] = [_kept(peer, function, arguments, job) for arguments in inputs]
 
     return run
+
+
+def _kept(peer: Peer, function: Remote, arguments: list[Any], job: dict[str, Any]) -> Any:
+    """Return one encoded output, or the mark of one that is too large to cross."""
+    try:
+        output = function(*arguments)
+    except Gone as gone:
+        if gone.reason != "value_limit":
+            raise
+        peer.gone = None
+        return TOO_LARGE
+    return peer.data(output is not None if job["not_none"] else output)
 
 
 TESTS: dict[str, Callable[[dict[str, Any]], Callable[[Peer], None]]] = {

@@ -1,0 +1,181 @@
+"""HumanEval, MBPP, HumanEval+ and MBPP+ as checks that run apart from the program.
+
+Each reader takes one record of the benchmark's own file, as `json.loads` gives it.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .inside.codec import encode
+from .inside.differential import NOT_NONE
+from .inside.judge import TOO_LARGE
+from .mbpp_inputs import restored
+from .pool import Pool
+from .programs import Differential, Limits, Program, Record, Script, Verdict
+
+Row = dict[str, Any]
+
+# The reference of problem 123 alone takes about 3 s.
+MBPP_LIMITS = Limits(cpu_s=10, wall_s=60)
+# EvalPlus grants each input four times the reference's time, and allows 4 GB.
+PLUS_CPU_FACTOR = 4
+PLUS_MIN_CPU_S = 4
+PLUS_MAX_CPU_S = 60
+PLUS_MEMORY_MB = 4096
+REFERENCE_CPU_S = 300
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem of a benchmark.
+
+    Attributes
+    ----------
+    prompt
+        What a completion continues: a program is ``prompt + completion``. Empty for MBPP.
+    reference
+        The benchmark's own solution, a whole program.
+    checks
+        What a program has to meet, by name: ``base``, and for the Plus sets ``plus``, which
+        counts only where ``base`` is met too.
+    n_inputs_left_out
+        Inputs of a Plus set whose reference output is too large to cross from one process to
+        another; one input of MBPP+ (problem 255, about 1 GB).
+    """
+
+    task_id: str
+    prompt: str
+    entry_point: str
+    reference: str
+    checks: dict[str, Script | Differential]
+    limits: Limits = Limits()
+    n_inputs_left_out: int = 0
+
+    def programs(self, key: str, code: str) -> Iterator[Program]:
+        """Yield `code` with each check; keys are ``key/check``."""
+        for name, check in self.checks.items():
+            yield Program(f"{key}/{name}", code, check, self.limits)
+
+
+def human_eval(row: Row) -> Problem:
+    """Read a problem of HumanEval (openai/human-eval@6d43fb9).
+
+    The prompt is also the test's setup: some tests use a helper that it defines, and take the
+    benchmark's rather than the program's.
+    """
+    check = Script(row["entry_point"], row["test"], setup=row["prompt"], calls_check=True)
+    reference = row["prompt"] + row["canonical_solution"]
+    return Problem(row["task_id"], row["prompt"], row["entry_point"], reference, {"base": check})
+
+
+def mbpp(row: Row) -> Problem:
+    """Read a problem of MBPP or sanitized MBPP (google-research/google-research, mbpp)."""
+    entry_point = _entry_point(row)
+    test = "\n".join([row.get("test_setup_code", ""), *row["test_list"]])
+    check = Script(entry_point, test, setup="\n".join(row.get("test_imports", [])))
+    checks: dict[str, Script | Differential] = {"base": check}
+    return Problem(f"Mbpp/{row['task_id']}", "", entry_point, row["code"], checks, MBPP_LIMITS)
+
+
+def _entry_point(row: Row) -> str:
+    """Return the function that the tests call: the reference defines it."""
+    defined = {
+        node.name for node in ast.parse(row["code"]).body if isinstance(node, ast.FunctionDef)
+    }
+    called = [
+        node.func.id
+        for node in ast.walk(ast.parse("\n".join(row["test_list"])))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
+    candidates = [name for name in called if not hasattr(builtins, name)] or called
+    return next((name for name in candidates if name in defined), candidates[0])
+
+
+@dataclass(frozen=True)
+class _Plus:
+    """A problem of EvalPlus, before its reference has run."""
+
+    row: Row
+    suite: str
+
+    def inputs(self, name: str) -> list[Any]:
+        rows = self.row[f"{name}_input"] or []
+        if self.suite == "mbpp":
+            rows = restored(self.row["task_id"], rows)
+        return [encode(list(arguments)) for arguments in rows]
+
+    def reference(self) -> str:
+        code: str = self.row["prompt"] + self.row["canonical_solution"]
+        return code
+
+    def record(self, name: str) -> Program:
+        entry_point = self.row["entry_point"]
+        not_none = self.suite == "mbpp" and entry_point in NOT_NONE
+        check = Record(entry_point, json.dumps(self.inputs(name)), not_none)
+        limits = Limits(REFERENCE_CPU_S, 10 * REFERENCE_CPU_S, PLUS_MEMORY_MB)
+        return Program(f"{self.row['task_id']}/{name}", self.reference(), check, limits)
+
+    def problem(self, outputs: dict[str, Verdict]) -> Problem:
+        recorded = {name: outputs[f"{self.row['task_id']}/{name}"] for name in ("base", "plus")}
+        slowest_s = max(verdict.cpu_s for verdict in recorded.values())
+        cpu_s = min(PLUS_MAX_CPU_S, PLUS_MIN_CPU_S + math.ceil(PLUS_CPU_FACTOR * slowest_s))
+        n_large = sum(verdict.outputs.count(TOO_LARGE) for verdict in recorded.values())
+        return Problem(
+            self.row["task_id"],
+            self.row["prompt"],
+            self.row["entry_point"],
+            self.reference(),
+            {name: self._check(name, verdict.outputs) for name, verdict in recorded.items()},
+            Limits(cpu_s, 10 * cpu_s, PLUS_MEMORY_MB),
+            n_large,
+        )
+
+    def _check(self, name: str, outputs: list[Any]) -> Differential:
+        entry_point = self.row["entry_point"]
+        kept = [
+            (arguments, output)
+            for arguments, output in zip(self.inputs(name), outputs, strict=True)
+            if output != TOO_LARGE
+        ]
+        return Differential(
+            entry_point,
+            json.dumps([arguments for arguments, _ in kept]),
+            json.dumps([output for _, output in kept]),
+            float(self.row["atol"]),
+            f"{self.suite}:{entry_point}",
+        )
+
+
+class BrokenReferenceError(Exception):
+    """A benchmark's reference solution does not run here."""
+
+
+def human_eval_plus(rows: Iterable[Row], pool: Pool) -> list[Problem]:
+    """Read HumanEval+ (evalplus/humanevalplus_release, v0.1.10), running its references."""
+    return _plus([_Plus(row, "humaneval") for row in rows], pool)
+
+
+def mbpp_plus(rows: Iterable[Row], pool: Pool) -> list[Problem]:
+    """Read MBPP+ (evalplus/mbppplus_release, v0.2.0), running its references."""
+    return _plus([_Plus(row, "mbpp") for row in rows], pool)
+
+
+def _plus(parts: list[_Plus], pool: Pool) -> list[Problem]:
+    records = (part.record(name) for part in parts for name in ("base", "plus"))
+    outputs = {verdict.key: verdict for verdict in pool.judge(records)}
+    for verdict in outputs.values():
+        if not verdict.passed:
+            raise BrokenReferenceError(f"{verdict.key}: the reference {verdict.reason}: {verdict.detail}")
+    return [part.problem(outputs) for part in parts]
+
+
+def both(base: Verdict, plus: Verdict) -> Verdict:
+    """Return the verdict on the Plus set: it is met only where the base is met too."""
+    return plus if base.passed else replace(base, key=plus.key)
