@@ -49,17 +49,13 @@ def serve(channel: Channel) -> None:
 
 def _answer(request: Any, module: ModuleType, objects: _Objects) -> bytes:
     nonce = request["n"]
-    limit = sys.getrecursionlimit()
     try:
         body = OPERATIONS[request["op"]](request, module, objects)
-        sys.setrecursionlimit(max(limit, DEEP))
         return dumps({"n": nonce, **body})
     except ValueLimitError as error:
         return dumps({"n": nonce, "limit": str(error)[:MAX_TEXT]})
     except BaseException as error:
         return dumps({"n": nonce, "raised": _described(error)})
-    finally:
-        sys.setrecursionlimit(limit)
 
 
 def _described(error: BaseException) -> list[str]:
