@@ -22,12 +22,12 @@ class Status(StrEnum):
 class Limits:
     """What a program may use.
 
-    `cpu_s` is what judges a slow program; `wall_s` only stops one that sleeps, and is generous so
-    that a busy machine fails nobody.
+    `cpu_s` is what judges a slow program; `wall_s` only stops one that sleeps. As whatever timed
+    out runs once more alone, a busy machine fails nobody.
     """
 
     cpu_s: int = 3
-    wall_s: int = 30
+    wall_s: int = 9
     memory_mb: int = 2048
 
 

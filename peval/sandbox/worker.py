@@ -33,7 +33,7 @@ class SandboxFaultError(Exception):
 
 
 class TierRefusedError(Exception):
-    """This machine does not let a tier be set up, and why."""
+    """A tier cannot be set up on this machine, and why."""
 
 
 class Worker:
@@ -48,7 +48,7 @@ class Worker:
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-s", "-S", "-P", "-c", start, tier, self.workplace],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=ENVIRONMENT,

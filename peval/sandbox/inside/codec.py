@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -46,7 +46,10 @@ def _no_ref(value: Any) -> int:
 
 def encode(value: Any, ref: Ref = _no_ref) -> Any:
     """Return `value` as what `json` can write; `ref` numbers the objects that stay behind."""
-    return _Encoder(ref).encode(value, 0)
+    try:
+        return _Encoder(ref).encode(value, 0)
+    except RecursionError:
+        raise ValueLimitError("the value is nested too deep") from None
 
 
 class _Encoder:
@@ -67,9 +70,9 @@ class _Encoder:
         return self._tagged(value, depth)
 
     def _tagged(self, value: Any, depth: int) -> Any:
-        for kind, tag in CONTAINERS:
+        for kind, name in CONTAINERS:
             if isinstance(value, kind):
-                return {"t": tag, "v": self._items(list(value), depth)}
+                return {"t": name, "v": self._items(list(value), depth)}
         if isinstance(value, dict):
             return {"t": "dict", "v": self._items(list(dict.items(value)), depth)}
         self._count(1, depth)
@@ -102,7 +105,7 @@ def _encode_int(value: int) -> Any:
     return {"t": "int", "v": f"{value:x}"}
 
 
-CONTAINERS: tuple[tuple[type, str], ...] = (
+CONTAINERS: tuple[tuple[type[Iterable[Any]], str], ...] = (
     (tuple, "tuple"),
     (set, "set"),
     (frozenset, "frozenset"),

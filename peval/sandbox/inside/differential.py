@@ -20,7 +20,7 @@ AS_SETS = frozenset(
     """
     similar_elements find_char_long common_in_nested_lists extract_singly larg_nnum
     intersection_array find_dissimilar Diff
-    """.split()
+    """.split()  # noqa: SIM905
 )
 NOT_NONE = frozenset({"check_str", "text_match_three", "text_starta_endb"})
 

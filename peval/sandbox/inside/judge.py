@@ -18,6 +18,8 @@ from .peer import FromProgram, Gone, Peer, Remote, UnsupportedError
 
 MAX_TEXT = 500
 MAX_JOB = 2**30
+# The deepest value that may cross needs a few frames for each level.
+RECURSION_LIMIT = 5000
 # What tests use without importing it, as the reference solutions happen to import it.
 MODULES = frozenset({"math", "re", "sys", "collections", "itertools", "random", "copy"})
 TOO_LARGE = {"t": "too_large", "v": None}
@@ -50,6 +52,7 @@ def serve(harness: Channel, program: Channel) -> bool:
 def verdict_on(job: dict[str, Any], peer: Peer) -> Verdict:
     """Load the program, run the job's tests against it, and say how it went."""
     random.seed(0)
+    sys.setrecursionlimit(RECURSION_LIMIT)
     try:
         tests = TESTS[job["kind"]](job)
         peer.ask("load", code=job["code"])
@@ -103,7 +106,7 @@ def _entry_point(peer: Peer, name: str) -> Remote:
 
 
 def _script(job: dict[str, Any]) -> Callable[[Peer], None]:
-    """Tests written in Python: assertions, or a function `check`."""
+    """Run tests written in Python: assertions, or a function `check`."""
     namespace: dict[str, Any] = {"__name__": "tests"}
     try:
         setup = compile(job["setup"], "<setup>", "exec", dont_inherit=True)

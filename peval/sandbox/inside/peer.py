@@ -162,6 +162,7 @@ class Remote:
         object.__setattr__(self, "_number", number)
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        """Call the program's function."""
         return peer_of(self).call(self, arguments, keywords)
 
     def __getattr__(self, name: str) -> Any:

@@ -15,7 +15,9 @@ _MULTIARCH = sysconfig.get_config_var("MULTIARCH") or "none"
 
 def readable() -> list[str]:
     """Return the directories and files that are granted, hidden parts not yet taken out."""
-    platstdlib = sysconfig.get_path("platstdlib", vars={"platbase": sysconfig.get_config_var("exec_prefix")})
+    platstdlib = sysconfig.get_path(
+        "platstdlib", vars={"platbase": sysconfig.get_config_var("exec_prefix")}
+    )
     libraries = [f"/lib/{_MULTIARCH}", f"/usr/lib/{_MULTIARCH}", "/lib64", "/usr/lib64"]
     found = {os.path.realpath(path) for path in (STDLIB, platstdlib, *libraries)}
     return sorted(path for path in found if os.path.isdir(path))  # noqa: PTH112
@@ -24,10 +26,10 @@ def readable() -> list[str]:
 def hidden(path: str) -> list[str]:
     """Return the directories beneath `path` that are not granted."""
     if path == os.path.realpath(STDLIB):
-        names = ("site-packages", "dist-packages", "test", "idlelib", "config-*")
+        names = ["site-packages", "dist-packages", "test", "idlelib", "config-*"]
     else:
-        names = ("python*",)
-    return sorted(found for name in names for found in glob(f"{path}/{name}"))
+        names = ["python*"]
+    return sorted(found for name in names for found in glob(f"{path}/{name}"))  # noqa: PTH207
 
 
 def pieces(path: str) -> list[str]:

@@ -49,7 +49,7 @@ ALWAYS = """
     eventfd eventfd2 exit exit_group open openat getdents64 rt_sigaction rt_sigprocmask rt_sigreturn
     rt_sigpending rt_sigsuspend rt_sigtimedwait getrandom sendfile copy_file_range fallocate flock
     fadvise64 sendto recvfrom shutdown getsockopt getsockname getpeername close_range preadv pwritev
-""".split()
+""".split()  # noqa: SIM905
 # Callers fall back when these are missing, and only then.
 MISSING = ("clone3", "openat2", "futex_waitv")
 
@@ -131,7 +131,9 @@ def program(machine: str, pid: int) -> list[bytes]:
 def load(instructions: list[bytes]) -> None:
     """Install a filter in this process for good; `no_new_privs` must be set."""
     code = ctypes.create_string_buffer(b"".join(instructions))
-    header = ctypes.create_string_buffer(struct.pack("@HP", len(instructions), ctypes.addressof(code)))
+    header = ctypes.create_string_buffer(
+        struct.pack("@HP", len(instructions), ctypes.addressof(code))
+    )
     number = kernel.NUMBERS[kernel.machine()]["seccomp"]
     kernel.call(number, "seccomp", SET_MODE_FILTER, 0, header)
 

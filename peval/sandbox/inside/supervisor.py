@@ -27,7 +27,7 @@ PRELOADED = """
     abc array bisect cmath collections copy dataclasses datetime decimal enum fractions functools
     hashlib heapq itertools json math operator random re string statistics struct textwrap time
     types typing
-""".split()
+""".split()  # noqa: SIM905
 
 MAX_SCRATCH_BYTES = 64 * 2**20
 MAX_SCRATCH_ENTRIES = 4096

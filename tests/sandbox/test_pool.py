@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from peval.sandbox.inside import judge
+from peval.sandbox.pool import Pool
+from peval.sandbox.programs import REASONS, Limits, Program, Script, Status
+from peval.sandbox.worker import Worker
+
+TEST = Script("f", "assert f(1) == 2")
+RIGHT = "def f(x): return x + 1"
+SHORT = Limits(cpu_s=1, wall_s=3)
+
+
+def mixed(n: int) -> list[Program]:
+    codes = [
+        RIGHT,
+        "def f(x): return x",
+        "import os; os._exit(0)",
+        "def f(x): return set('abcdef')",
+    ]
+    return [Program(str(i), codes[i % len(codes)], TEST) for i in range(n)]
+
+
+def test_verdicts_are_the_same_with_one_worker_and_many(tier: str) -> None:
+    seen = []
+    for n_workers in (1, 8):
+        with Pool(tier, n_workers) as pool:
+            verdicts = {v.key: (v.status, v.reason, v.detail) for v in pool.judge(mixed(60))}
+        seen.append(verdicts)
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 60
+
+
+def test_a_timeout_is_run_again_alone_before_it_counts(pool: Pool) -> None:
+    slow = Program("slow", "def f(x):\n    while True: pass", TEST, SHORT)
+    verdicts = list(pool.judge([slow, *mixed(6)]))
+    assert verdicts[-1].key == "slow"
+    assert (verdicts[-1].status, verdicts[-1].reason, verdicts[-1].n_runs) == ("timeout", "cpu", 2)
+    assert {v.n_runs for v in verdicts[:-1]} == {1}
+
+
+def test_a_sleeper_meets_the_wall_limit(pool: Pool) -> None:
+    sleeper = Program("s", "import time\ndef f(x): time.sleep(99)", TEST, Limits(1, 1))
+    (verdict,) = pool.judge([sleeper])
+    assert (verdict.status, verdict.reason) == (Status.TIMEOUT, "wall")
+
+
+def test_honest_slow_programs_pass_on_a_crowded_machine(tier: str) -> None:
+    burn = "import time\ndef f(x):\n    t = time.process_time()\n"
+    burn += "    while time.process_time() - t < 0.5: pass\n    return x + 1"
+    with Pool(tier, 6) as pool:
+        verdicts = list(pool.judge(Program(str(i), burn, TEST, Limits(2, 60)) for i in range(12)))
+    assert [v.passed for v in verdicts] == [True] * 12
+
+
+def test_programs_are_taken_as_they_are_needed(pool: Pool) -> None:
+    taken = 0
+
+    def endless():
+        nonlocal taken
+        while True:
+            taken += 1
+            yield Program(str(taken), RIGHT, TEST)
+
+    verdicts = pool.judge(endless())
+    for _ in range(20):
+        assert next(verdicts).passed
+    verdicts.close()
+    assert taken <= 20 + 5 * pool.n_workers
+
+
+def test_a_killed_supervisor_is_our_fault_and_the_program_runs_again(tier: str) -> None:
+    with Pool(tier, 1) as pool:
+        assert next(pool.judge([Program("a", RIGHT, TEST)])).passed
+        worker = pool._idle.get()
+        assert worker is not None
+        os.killpg(worker.process.pid, signal.SIGKILL)
+        time.sleep(0.1)
+        pool._idle.put(worker)
+        (verdict,) = pool.judge([Program("b", RIGHT, TEST)])
+        assert verdict.passed
+        assert verdict.n_runs == 2
+
+
+def test_a_dead_worker_says_fault_and_never_wrong(tier: str) -> None:
+    with Worker(tier) as worker:
+        worker.process.kill()
+        os.killpg(worker.process.pid, signal.SIGKILL)
+        verdict = worker.judge(Program("a", RIGHT, TEST))
+        assert (verdict.status, verdict.reason) == (Status.FAULT, "sandbox")
+
+
+@pytest.mark.parametrize(
+    "test", ["assert (", "assert True", "def check(candidate): pass", "import no_such_module"]
+)
+def test_a_test_that_asks_nothing_is_a_fault_of_the_data(pool: Pool, test: str) -> None:
+    (verdict,) = pool.judge([Program("a", RIGHT, Script("f", test, calls_check=True))])
+    assert not verdict.passed
+    if "no_such" not in test:
+        assert (verdict.status, verdict.reason) == (Status.FAULT, "broken_test")
+
+
+def test_a_test_cannot_swallow_the_end_of_the_program(pool: Pool) -> None:
+    test = "try:\n    f(1)\nexcept BaseException:\n    pass"
+    (verdict,) = pool.judge([Program("a", "import os\ndef f(x): os._exit(0)", Script("f", test))])
+    assert (verdict.status, verdict.reason) == (Status.CRASHED, "exit")
+
+
+def test_expected_exceptions_reach_the_test(pool: Pool) -> None:
+    test = "try:\n    f(1)\n    assert False\nexcept KeyError as e:\n    assert 'k' in str(e)"
+    code = "class Mine(KeyError): pass\ndef f(x): raise Mine('k')"
+    (verdict,) = pool.judge([Program("a", code, Script("f", test))])
+    assert verdict.passed
+
+
+def test_changes_to_arguments_reach_the_test(pool: Pool) -> None:
+    test = "x, y = [3, 1], {}\nf(x, y)\nassert (x, y) == ([1, 3], {'a': 1})"
+    code = "def f(x, y):\n    x.sort()\n    y['a'] = 1"
+    (verdict,) = pool.judge([Program("a", code, Script("f", test))])
+    assert verdict.passed
+    assert verdict.form == "values"
+
+
+def test_classes_of_the_program_are_used_through_proxies_and_the_result_says_so(pool: Pool) -> None:
+    test = "n = Node(1)\nn.left = Node(2)\nassert f(n) == 3\nassert n.left.value == 2\n"
+    test += "assert list(f.walk(n)) == [1, 2]\nassert not n == n.left"
+    code = """
+class Node:
+    def __init__(self, value): self.value, self.left = value, None
+    def __eq__(self, other): return True
+def f(n): return n.value + n.left.value
+def walk(n):
+    yield n.value
+    yield n.left.value
+f.walk = walk
+"""
+    (verdict,) = pool.judge([Program("a", code, Script("f", test))])
+    assert verdict.passed, verdict
+    assert verdict.form == "objects"
+
+
+def test_nothing_is_left_when_the_pool_closes(tier: str) -> None:
+    with Pool(tier, 2) as pool:
+        list(pool.judge(mixed(8)))
+        workers = [worker for worker in pool._idle.queue if worker]
+    assert workers
+    for worker in workers:
+        assert worker.process.poll() is not None
+        assert not Path(worker.workplace).exists()
+
+
+def test_every_reason_of_the_tests_process_is_known() -> None:
+    source = Path(judge.__file__).read_text()
+    for reason in ("wrong", "exception", "syntax", "memory", "not_permitted", "broken_test"):
+        assert f'"{reason}"' in source
+        assert reason in REASONS
