@@ -25,6 +25,8 @@ LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, AND, RETURN = 0x20, 0x15, 0x35, 
 NR_OFFSET, ARCH_OFFSET, ARGUMENTS_OFFSET = 0, 4, 16
 SET_MODE_FILTER = 1
 
+Segment = tuple[int, list[bytes]]
+
 CLONE_THREAD = 0x00010000
 AF_UNIX = 1
 SOCK_STREAM, SOCK_TYPE_MASK = 1, 0xF
@@ -109,23 +111,37 @@ def _special(pid: int) -> dict[str, list[bytes]]:
 
 def program(machine: str, pid: int) -> list[bytes]:
     """Return the filter's instructions for a process with number `pid`."""
-    numbers = NUMBERS[machine]
-    code = [
+    return [
         _instruction(LOAD, ARCH_OFFSET),
         _instruction(JUMP_EQUAL, ARCH[machine], 1, 0),
         _action(KILL_PROCESS),
         _instruction(LOAD, NR_OFFSET),
+        *_tree(_segments(machine, pid)),
     ]
-    if machine == "x86_64":
-        code += [_instruction(JUMP_GREATER_EQUAL, X32_BIT, 0, 1), _action(KILL_PROCESS)]
-    for name in ALWAYS:
-        if name in numbers:
-            code += [_instruction(JUMP_EQUAL, numbers[name], 0, 1), _action(ALLOW)]
-    for name in MISSING:
-        code += [_instruction(JUMP_EQUAL, numbers[name], 0, 1), _action(ERRNO | errno.ENOSYS)]
-    for name, body in _special(pid).items():
-        code += [_instruction(JUMP_EQUAL, numbers[name], 0, len(body)), *body]
-    return [*code, _action(ERRNO | errno.EPERM)]
+
+
+def _segments(machine: str, pid: int) -> list[Segment]:
+    """Return what is done from each system call's number on, until the next segment."""
+    numbers = NUMBERS[machine]
+    bodies = {numbers[name]: [_action(ALLOW)] for name in ALWAYS if name in numbers}
+    bodies |= {numbers[name]: [_action(ERRNO | errno.ENOSYS)] for name in MISSING}
+    bodies |= {numbers[name]: body for name, body in _special(pid).items()}
+    refuse = [_action(ERRNO | errno.EPERM)]
+    segments: list[Segment] = []
+    for number in range(max(bodies) + 2):
+        body = bodies.get(number, refuse)
+        if not segments or segments[-1][1] != body:
+            segments.append((number, body))
+    return [*segments, (X32_BIT, [_action(KILL_PROCESS)])]
+
+
+def _tree(segments: list[Segment]) -> list[bytes]:
+    """Find the segment by halves: the kernel runs a new filter once for each system call."""
+    if len(segments) == 1:
+        return segments[0][1]
+    middle = len(segments) // 2
+    below, above = _tree(segments[:middle]), _tree(segments[middle:])
+    return [_instruction(JUMP_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
 
 
 def load(instructions: list[bytes]) -> None:
