@@ -85,6 +85,7 @@ class LikelihoodRequests:
             max_tokens=1,
             detokenize=False,
             prompt_logprobs=0,
+            flat_logprobs=True,  # the cached positions come back too, as rows without meaning
             skip_reading_prefix_cache=not may_share,
         )
         self._send(request, number, _tokens(request, number), sampling)
