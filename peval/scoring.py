@@ -145,7 +145,7 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
     parts: list[Any] = [[r.key for r in asked], SCORER_VERSION, task.metrics, task.tokenizer]
     parts += [sample.targets, sample.choices]
     if task.reader == "lm-eval":
-        parts.append(harness_version())
+        parts += [harness_version(), task.settings.get("config_sha256")]
     if task.rule is not None:
         parts.append([task.rule, task.profile.prompt, extraction.SCORER_VERSION])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

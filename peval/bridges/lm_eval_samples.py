@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import io
+import json
+import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from itertools import groupby
 from typing import Any
 
 from peval.bridges.lm_eval_tasks import PREFIX, load
+from peval.errors import TaskError
 from peval.types import Dataset, Decoding, Query, Sample, Task
 
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of a function that a config holds, new in each process
 DEFAULT_MAX_TOKENS = 256  # as in lm-eval's own backends
 
 
@@ -28,6 +33,7 @@ def expand(task: Task) -> list[Task]:
             description=f"lm-evaluation-harness task {leaf}",
             version=_version(harness),
             metrics=metrics_of(harness),
+            settings={**task.settings, "config_sha256": config_sha256(harness)},
         )
         for leaf, harness in load(name, task.settings).items()
     ]
@@ -37,6 +43,14 @@ def metrics_of(harness: Any) -> tuple[str, ...]:
     """Return a task's metrics as lm-eval names them; without the filter where it does nothing."""
     filters = [one.name for one in getattr(harness, "_filters", [])] or ["none"]
     return tuple(metric_name(m, f) for f in filters for m in harness.aggregation())
+
+
+def config_sha256(harness: Any) -> str:
+    """Return the start of a hash of a task's own settings: a filter changes scores, no prompt."""
+    config = harness.dump_config()
+    config.get("metadata", {}).pop("config_source", None)  # where the file lies changes nothing
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(_ADDRESS.sub("", text).encode()).hexdigest()[:12]
 
 
 def metric_name(metric: str, filter_name: str) -> str:
@@ -63,18 +77,15 @@ def read(task: Task) -> Dataset:
 
 def built_instances(task: Task) -> list[Any]:
     """Return lm-eval's requests of a task in its order; documents follow one another."""
-    return _built(str(task.source), task)
+    return list(_built(harness_task(task), task.profile.instances_per_task))
 
 
-@lru_cache(maxsize=64)
-def _cached(harness: Any, limit: int | None) -> tuple[Any, ...]:
+@cache
+def _built(harness: Any, limit: int | None) -> tuple[Any, ...]:
+    """Build a task's requests once: the draw of examples goes on from wherever it stopped."""
     with contextlib.redirect_stderr(io.StringIO()):  # lm-eval's progress bar
         harness.build_all_requests(limit=limit, rank=0, world_size=1)
     return tuple(harness.instances)
-
-
-def _built(name: str, task: Task) -> list[Any]:
-    return list(_cached(harness_task(task), task.profile.instances_per_task))
 
 
 def _sample(task: Task, harness: Any, doc: Any, number: int, instances: Sequence[Any]) -> Sample:
@@ -103,8 +114,6 @@ def _queries(instances: Sequence[Any]) -> Iterator[Query]:
 def _decoding(arguments: dict[str, Any]) -> Decoding:
     """Return a task's way of generating; what peval cannot do is refused by lm-eval's name."""
     from lm_eval.models.utils import normalize_gen_kwargs
-
-    from peval.errors import TaskError
 
     given = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_TOKENS))
     decoding = Decoding(

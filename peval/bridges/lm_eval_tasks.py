@@ -9,7 +9,7 @@ import difflib
 import json
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ def load(name: str, settings: Mapping[str, object]) -> dict[str, Any]:
     DataError
         The task's data cannot be loaded.
     """
-    return _load(name, json.dumps(dict(settings), sort_keys=True))
+    wanted = {key: settings[key] for key in SETTINGS if key in settings}
+    return _load(name, json.dumps(wanted, sort_keys=True))
 
 
 def harness_version() -> str:
@@ -45,7 +46,7 @@ def harness_version() -> str:
     return version("lm_eval")
 
 
-@lru_cache(maxsize=8)
+@cache
 def _load(name: str, settings_text: str) -> dict[str, Any]:
     settings = json.loads(settings_text)
     include = settings.get("include_path")
@@ -66,7 +67,7 @@ def _load(name: str, settings_text: str) -> dict[str, Any]:
     return tasks
 
 
-@lru_cache(maxsize=2)
+@cache
 def _manager(include_path: str | None) -> Any:
     try:
         from lm_eval.tasks import TaskManager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import warnings
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import peval
 from peval import api
 from peval.bases import load_base
 from peval.bridges import lm_eval_tasks
-from peval.errors import DataError, TaskError
+from peval.errors import DataError, RunError, TaskError
 from peval.prepare import Job, prepare
 from peval.prompts import token_ids
 from peval.queries import SPARE_TOKENS, encode_queries
@@ -160,6 +161,19 @@ def test_fewshot_examples_and_limits_make_another_run(folder: Path, tmp_path: Pa
     own, one = digests(), digests(num_fewshot=1)
     assert own.keys() == {"lm-eval:toy_choice", "lm-eval:toy_fewshot"}
     assert all(own[name] != one[name] for name in own)
+
+
+def test_a_changed_filter_is_another_run(folder: Path, tmp_path: Path) -> None:
+    """Its prompts are the same, its scores are not: no old number may stand for it."""
+    place = tmp_path / "tasks"
+    shutil.copytree(folder, place)
+    first = scripted_run(place, tmp_path, ["toy_generate"])
+    assert scripted_run(place, tmp_path, ["toy_generate"]).estimates == first.estimates
+    lm_eval_tasks._load.cache_clear()  # as a new process would
+    file = place / "toy_generate.yaml"
+    file.write_text(file.read_text().replace("(\\w+)", "(\\d+)"))
+    with pytest.raises(RunError, match="another configuration"):
+        scripted_run(place, tmp_path, ["toy_generate"])
 
 
 def test_what_cannot_be_run_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
