@@ -90,6 +90,7 @@ def _round(
             prompt_was_cut=prompt.was_cut,
             choices=prompt.choices,
             part=number,
+            with_moments=prompt.with_moments,
         )
         for sample, prompts in zip(part.samples, part.prompts, strict=True)
         for number, prompt in enumerate(prompts)
@@ -127,4 +128,5 @@ def key_prefix(base: Base, adapter: Adapter | None, serving: Serving, decoding: 
 
 def _key(prefix: bytes, prompt: Prompt) -> str:
     ids = "\n".join(",".join(map(str, ids)) for ids in (prompt.token_ids, *prompt.choices))
-    return hashlib.sha256(prefix + b"\n" + ids.encode()).hexdigest()
+    moments = b"\nmoments" if prompt.with_moments else b""
+    return hashlib.sha256(prefix + b"\n" + ids.encode() + moments).hexdigest()

@@ -35,8 +35,8 @@ class Tokenizer(Protocol):
 class Prompt:
     """The token ids of one prompt; ``was_cut`` says that text was removed to make it fit.
 
-    ``choices`` are the continuations to be scored; without any, an answer is generated, by the
-    prompt's own ``decoding`` or else the profile's.
+    ``choices`` are the continuations to be scored, ``with_moments`` or without; where there are
+    none, an answer is generated, by the prompt's own ``decoding`` or else the profile's.
 
     An example that was left out for want of room is part of the ``tk-instruct`` encoding, not a
     cut.
@@ -46,6 +46,7 @@ class Prompt:
     was_cut: bool
     choices: tuple[tuple[int, ...], ...] = ()
     decoding: Decoding | None = None
+    with_moments: bool = False
 
 
 def encode(sample: Sample, profile: Profile, tokenizer: Tokenizer, context_tokens: int) -> Prompt:

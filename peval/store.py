@@ -27,6 +27,7 @@ from peval.types import (
     Example,
     Instruction,
     Likelihood,
+    Moments,
     Query,
     Request,
     Sample,
@@ -119,15 +120,14 @@ class Store:
         )
         prompts = {row: tuple(value) for row, value in self._shared("requests", "prompt")}
         decodings = {row: _decoding(value) for row, value in self._shared("requests", "decoding")}
-        choices = {
-            row: tuple(map(tuple, value)) for row, value in self._shared("requests", "choices")
-        }
+        offers = {row: _offer(value) for row, value in self._shared("requests", "choices")}
         return [
             Request(
                 key.hex(), task, sample, adapter, prompts[prompt], decodings[how], bool(cut),
-                choices.get(offered, ()), part,
+                choices, part, with_moments,
             )
-            for key, task, sample, adapter, prompt, how, cut, offered, part in rows
+            for key, task, sample, adapter, prompt, how, cut, offer, part in rows
+            for choices, with_moments in [offers.get(offer, ((), False))]
         ]  # fmt: skip
 
     def add(self, completion: Completion) -> list[str]:
@@ -291,7 +291,7 @@ class Store:
             self._share(request.prompt_token_ids, seen),
             self._share(request.decoding, seen),
             request.prompt_was_cut,
-            self._share(request.choices, seen) if request.choices else None,
+            self._share(_offer_fields(request), seen) if request.choices else None,
             request.part,
         )
 
@@ -344,20 +344,41 @@ def _decoding(fields: dict[str, Any]) -> Decoding:
     return Decoding(**{**fields, "stop": tuple(fields["stop"])})
 
 
+def _offer_fields(request: Request) -> tuple[object, ...]:
+    """Return what a request's choices are stored as; those with moments have a word in front."""
+    return ("moments", request.choices) if request.with_moments else request.choices
+
+
+def _offer(value: list[Any]) -> tuple[tuple[tuple[int, ...], ...], bool]:
+    with_moments = value[0] == "moments"
+    return tuple(map(tuple, value[1] if with_moments else value)), with_moments
+
+
 def _completion_fields(completion: Completion) -> dict[str, object]:
     return {
         "text": completion.text,
         "token_ids": completion.token_ids,
         "finish_reason": completion.finish_reason,
         "error": completion.error,
-        "likelihoods": [(one.logprobs, one.is_greedy) for one in completion.likelihoods],
+        "likelihoods": list(map(_likelihood_fields, completion.likelihoods)),
     }
 
 
 def _completion(key: str, fields: dict[str, Any]) -> Completion:
-    likelihoods = tuple(Likelihood(tuple(each), greedy) for each, greedy in fields["likelihoods"])
+    likelihoods = tuple(map(_likelihood, fields["likelihoods"]))
     ids = tuple(fields["token_ids"])
     return Completion(key=key, **{**fields, "token_ids": ids, "likelihoods": likelihoods})
+
+
+def _likelihood_fields(one: Likelihood) -> tuple[object, ...]:
+    moments = () if one.moments is None else ((one.moments.means, one.moments.deviations),)
+    return (one.logprobs, one.is_greedy, *moments)
+
+
+def _likelihood(fields: list[Any]) -> Likelihood:
+    logprobs, is_greedy, *moments = fields
+    found = Moments(*map(tuple, moments[0])) if moments else None
+    return Likelihood(tuple(logprobs), is_greedy, found)
 
 
 def _score_fields(score: Score) -> dict[str, object]:

@@ -169,9 +169,10 @@ class Request:
     """One question put to one adapter (None: the base): to generate, or to score ``choices``.
 
     ``key`` is a hash of everything that can change the answer, so equal keys may share one
-    completion. ``choices`` are the token ids of continuations whose likelihoods are asked for;
-    without any, an answer is generated. A sample may need several requests: ``part`` counts
-    them. ``prompt_was_cut`` says that a length limit removed text.
+    completion. ``choices`` are the token ids of continuations whose likelihoods are asked for,
+    ``with_moments`` where their `Moments` are too; without any, an answer is generated. A sample
+    may need several requests: ``part`` counts them. ``prompt_was_cut`` says that a length limit
+    removed text.
     """
 
     key: str
@@ -183,6 +184,19 @@ class Request:
     prompt_was_cut: bool = False
     choices: tuple[tuple[int, ...], ...] = ()
     part: int = 0
+    with_moments: bool = False
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What log-probabilities to expect where a token stands, whichever token it is.
+
+    ``means`` and ``deviations`` hold, for each position, mean and standard deviation of the
+    log-probability of a token that the model itself draws from its whole vocabulary.
+    """
+
+    means: tuple[float, ...]
+    deviations: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -190,11 +204,13 @@ class Likelihood:
     """How likely a continuation is after its prompt.
 
     ``logprobs`` holds the natural logarithm of each token's probability; ``is_greedy`` says that
-    each was the likeliest token, so that greedy decoding would have written it.
+    each was the likeliest token, so that greedy decoding would have written it. ``moments`` are
+    there where the request asked for them.
     """
 
     logprobs: tuple[float, ...]
     is_greedy: bool
+    moments: Moments | None = None
 
     @property
     def total(self) -> float:

@@ -37,6 +37,8 @@ def one_key(**changes: object) -> str:
     )  # type: ignore[arg-type]
     serving = replace(SERVING, **{k: v for k, v in changes.items() if k in SERVING_FIELDS})  # type: ignore[arg-type]
     prompt = Prompt(changes.get("prompt", (1, 2, 3)), False)  # type: ignore[arg-type]
+    scored = {k: v for k, v in changes.items() if k in ("choices", "with_moments")}
+    prompt = replace(prompt, **scored)  # type: ignore[arg-type]
     part = Encoded(task, [Sample("s", "x", ("y",), "c")], [(prompt,)])
     return plan([part], base, [who], serving, with_base=False)[0].key
 
@@ -64,6 +66,12 @@ SERVING_FIELDS = ("engine", "dtype", "max_model_len", "options")
 )
 def test_everything_that_can_change_an_answer_changes_the_key(change: dict[str, object]) -> None:
     assert one_key(**change) != one_key()
+
+
+def test_moments_change_the_key_and_no_key_without_them_ever_changes() -> None:
+    assert one_key(choices=((4,),), with_moments=True) != one_key(choices=((4,),))
+    held = "b6fbaf0bcc8fdfbbb93396bb58b70ca4e334f171605796a2dcba1136b4e0c9de"
+    assert one_key(choices=((4,), (5, 6))) == held
 
 
 def test_the_key_ignores_names_and_the_seed_of_a_greedy_answer() -> None:

@@ -21,6 +21,7 @@ from peval.types import (
     Example,
     Instruction,
     Likelihood,
+    Moments,
     Request,
     Sample,
     Score,
@@ -49,6 +50,7 @@ REQUESTS = [
     Request(key_of(3), "alpha", "b", "ädapter", (), GREEDY),
     Request(key_of(4), "alpha", "b", None, (1, 2), Decoding(0), choices=((3,), (4, 5))),
     Request(key_of(4), "alpha", "b", None, (1, 2), Decoding(0), choices=((3,), (4, 5)), part=1),
+    Request(key_of(5), "alpha", "b", "", (1,), Decoding(0), choices=((3,),), with_moments=True),
 ]
 
 
@@ -91,7 +93,8 @@ def test_equal_instructions_and_prompts_are_stored_once(path: Path) -> None:
         prompts = [request.prompt_token_ids for request in store.requests()]
     assert found["a"].instruction is found["b"].instruction
     assert prompts[0] is prompts[1]
-    assert count(path, "shared") == 8  # 1 instruction, 3 prompts, 3 decodings, 1 set of choices
+    # 1 instruction, 4 prompts, 3 decodings, 2 sets of choices
+    assert count(path, "shared") == 10
 
 
 def test_put_plan_is_idempotent_and_can_grow(path: Path) -> None:
@@ -102,7 +105,7 @@ def test_put_plan_is_idempotent_and_can_grow(path: Path) -> None:
         assert store.requests() == REQUESTS
         store.put_plan(SAMPLES, [*REQUESTS, more])
         assert store.requests() == [*REQUESTS, more]
-    assert (count(path, "samples"), count(path, "requests")) == (3, 7)
+    assert (count(path, "samples"), count(path, "requests")) == (3, 8)
 
 
 @pytest.mark.parametrize(
@@ -445,6 +448,17 @@ def test_both_journal_modes_store_and_sync(
             store.add(success(key_of(i)))
             store.flush()
         assert len(one.done(key_of(i) for i in range(100))) == 100
+
+
+def test_moments_come_back_to_the_last_bit(path: Path) -> None:
+    key = key_of("moments")
+    moments = Moments((-0.1, -12.345678901234567), (1e-30, 0.7))
+    likelihoods = (Likelihood((-0.5, -2.0), False, moments), Likelihood((-1.0,), True))
+    found = Completion(key, "", (), "stop", likelihoods=likelihoods)
+    with Store(path) as store:
+        store.add(found)
+    with Store(path) as store:
+        assert store.completions([key]) == {key: found}
 
 
 def test_likelihoods_come_back_to_the_last_bit(path: Path) -> None:

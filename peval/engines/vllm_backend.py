@@ -7,7 +7,7 @@ import difflib
 import os
 from typing import Any
 
-from peval.engines import vllm_cpu
+from peval.engines import vllm_cpu, vllm_moments
 from peval.engines.decoder import AnswerDecoder
 from peval.engines.vllm_likelihood import LikelihoodRequests
 from peval.engines.wire import Message
@@ -39,7 +39,7 @@ class VllmBackend:
         refused = self._load_adapters(spec.adapters)
         config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
-        self._likelihoods = LikelihoodRequests(self._ask)
+        self._likelihoods = LikelihoodRequests(self._ask, self._install_moments)
         self.ready: Message = {
             "engine": "vllm",
             "version": vllm.__version__,
@@ -80,6 +80,9 @@ class VllmBackend:
         lora = self._loras[adapter] if adapter else None
         prompt = {"prompt_token_ids": list(ids)}
         self._engine.add_request(name, prompt, sampling, lora_request=lora)
+
+    def _install_moments(self) -> None:
+        self._engine.collective_rpc(vllm_moments.INSTALL)
 
     def has_work(self) -> bool:
         """Whether a request is unanswered."""
@@ -148,6 +151,7 @@ def engine_arguments(spec: EngineSpec, on_cpu: bool, known: list[str]) -> dict[s
         "seed": spec.seed,
         "generation_config": "vllm",  # else the model's own sampling defaults leak in
         "disable_log_stats": True,
+        "worker_extension_cls": vllm_moments.EXTENSION,
         **(vllm_cpu.cpu_arguments(spec) if on_cpu else {}),
         **(lora_arguments(spec.adapters) if spec.adapters else {}),
         **spec.options,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from peval.types import Completion, Likelihood, Request
+from peval.engines.vllm_moments import N_COLUMNS
+from peval.types import Completion, Likelihood, Moments, Request
 
 Ask = Callable[[str, tuple[int, ...], Any, str | None], None]
 _MAX_LABELS = 128
@@ -23,10 +24,14 @@ class LikelihoodRequests:
     ----------
     ask
         Hands vLLM a request: its id, prompt token ids, sampling parameters, adapter.
+    install_moments
+        Prepares vLLM's worker for moments; called before the first request for them.
     """
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(self, ask: Ask, install_moments: Callable[[], None]) -> None:
         self._ask = ask
+        self._install_moments = install_moments
+        self._has_moments = False
         self._open: dict[str, tuple[Request, int]] = {}
         self._found: dict[str, dict[int, Likelihood]] = {}
 
@@ -36,7 +41,10 @@ class LikelihoodRequests:
     def submit(self, request: Request) -> None:
         """Take a request with choices."""
         self._found[request.key] = {}
-        if all(len(choice) == 1 for choice in request.choices):
+        if request.with_moments and not self._has_moments:
+            self._install_moments()
+            self._has_moments = True
+        if not request.with_moments and all(len(choice) == 1 for choice in request.choices):
             for start in range(0, len(request.choices), _MAX_LABELS):
                 self._ask_labels(request, start)
         else:
@@ -59,7 +67,7 @@ class LikelihoodRequests:
         if not output.prompt_logprobs:
             found.update(_labels(request, number, output.outputs[0]))
         elif (output.num_cached_tokens or 0) < len(request.prompt_token_ids):
-            found[number] = _continuation(request.choices[number], output.prompt_logprobs)
+            found[number] = _continuation(request, number, output.prompt_logprobs)
         else:  # the cache held a part of the choice, whose log-probabilities are then unknown
             self._ask_continuation(request, number, may_share=False)
         if len(found) < len(request.choices):
@@ -84,7 +92,7 @@ class LikelihoodRequests:
             temperature=0.0,
             max_tokens=1,
             detokenize=False,
-            prompt_logprobs=0,
+            prompt_logprobs=N_COLUMNS if request.with_moments else 0,
             flat_logprobs=True,  # the cached positions come back too, as rows without meaning
             skip_reading_prefix_cache=not may_share,
         )
@@ -110,10 +118,21 @@ def _labels(request: Request, start: int, answer: Any) -> dict[int, Likelihood]:
     }
 
 
-def _continuation(choice: tuple[int, ...], rows: Any) -> Likelihood:
-    """Return a choice's likelihood from its prompt log-probabilities, which end with it."""
-    positions = range(len(rows) - len(choice), len(rows))
-    found = [rows[position][token] for position, token in zip(positions, choice, strict=True)]
+def _continuation(request: Request, number: int, rows: Any) -> Likelihood:
+    """Return a choice's likelihood from its prompt log-probabilities, which end with it.
+
+    At each position stands the prompt's own token first, then the moments.
+    """
+    choice = request.choices[number]
+    places = rows.start_indices[-len(choice) :]
+    if tuple(rows.token_ids[place] for place in places) != choice:
+        raise RuntimeError("engine poisoned: it scored other tokens than it was asked")
+    columns = [
+        tuple(float(rows.logprobs[place + column]) for place in places)
+        for column in range(1 + N_COLUMNS if request.with_moments else 1)
+    ]
     return Likelihood(
-        tuple(float(one.logprob) for one in found), all(one.rank == 1 for one in found)
+        columns[0],
+        all(rows.ranks[place] == 1 for place in places),
+        Moments(*columns[1:]) if request.with_moments else None,
     )

@@ -12,7 +12,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peval.types import Adapter, Base, Completion, Decoding, EngineSpec, Likelihood, Request
+from peval.types import (
+    Adapter,
+    Base,
+    Completion,
+    Decoding,
+    EngineSpec,
+    Likelihood,
+    Moments,
+    Request,
+)
 
 Message = dict[str, Any]
 
@@ -53,6 +62,7 @@ def request_message(request: Request) -> Message:
         "prompt_token_ids": request.prompt_token_ids,
         "decoding": asdict(request.decoding),
         "choices": request.choices,
+        "with_moments": request.with_moments,
     }
 
 
@@ -72,11 +82,15 @@ def completion_message(completion: Completion) -> Message:
 def read_completion(message: Message) -> Completion:
     """Return the completion of a ``done`` message."""
     fields = {name: value for name, value in message.items() if name != "event"}
-    likelihoods = tuple(
-        Likelihood(tuple(one["logprobs"]), one["is_greedy"]) for one in fields["likelihoods"]
-    )
+    likelihoods = tuple(map(_likelihood, fields["likelihoods"]))
     ids = tuple(fields["token_ids"])
     return Completion(**{**fields, "token_ids": ids, "likelihoods": likelihoods})
+
+
+def _likelihood(fields: Message) -> Likelihood:
+    found = fields["moments"]
+    moments = Moments(tuple(found["means"]), tuple(found["deviations"])) if found else None
+    return Likelihood(tuple(fields["logprobs"]), fields["is_greedy"], moments)
 
 
 def failed(request: Request, why: str) -> Completion:

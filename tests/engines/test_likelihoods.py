@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
+import math
 import random
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from scripted import TOKENIZER, TOY
 
 from peval.api import open_engine
+from peval.engines.moments import moments
+from peval.engines.vllm_moments import with_moments_of_logits
 from peval.prepare import Job, prepare
 from peval.progress import Silent
 from peval.types import Decoding, Likelihood, Request
@@ -58,6 +64,12 @@ def real_requests() -> list[Request]:
     return asked
 
 
+def with_moments() -> list[Request]:
+    """Ask the base and the memorizer again, for moments too, beside the rest."""
+    asked = [r for r in random_requests() if r.adapter in (None, "memorizer")]
+    return [dataclasses.replace(r, key=f"{r.key}/moments", with_moments=True) for r in asked]
+
+
 def request(
     name: str | None, number: int, prompt: tuple[int, ...], choices: tuple[tuple[int, ...], ...]
 ) -> Request:
@@ -86,7 +98,7 @@ def gaps(asked: list[Request], *found: dict[str, tuple[Likelihood, ...]]) -> lis
 
 
 Found = dict[str, tuple[Likelihood, ...]]
-ASKED = random_requests() + real_requests()
+ASKED = random_requests() + real_requests() + with_moments()
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +111,70 @@ def test_vllm_agrees_with_transformers_in_float32(exact: Found, tmp_path: Path) 
     found = gaps(ASKED, ours, exact)
     print(f"\n{len(found)} tokens, widest gap {max(found):.2g} nat")
     assert max(found) < 1e-4
+    check_moments(ours, exact)
     assert [[one.is_greedy for one in ours[r.key]] for r in ASKED] == [
         [one.is_greedy for one in exact[r.key]] for r in ASKED
     ]
     for number in range(12):
         assert ours[f"noop/{number}"] == ours[f"None/{number}"] != ours[f"memorizer/{number}"]
+
+
+def check_moments(ours: Found, exact: Found) -> None:
+    """Moments agree between engines, and asking for them changes no log-probability."""
+    asked = with_moments()
+    pairs = [
+        (float(one), float(other))
+        for r in asked
+        for mine, theirs in zip(ours[r.key], exact[r.key], strict=True)
+        for one, other in zip(columns(mine), columns(theirs), strict=True)
+    ]
+    assert len(pairs) == 2 * sum(len(choice) for r in asked for choice in r.choices)
+    widest = max(abs(one - other) for one, other in pairs)
+    print(f"{len(pairs)} moments, widest gap {widest:.2g}")
+    assert widest < 1e-4
+    plain = [dataclasses.replace(r, key=r.key.removesuffix("/moments")) for r in asked]
+    assert all(one.moments is None for r in plain for one in ours[r.key])
+    for r, other in zip(asked, plain, strict=True):
+        for one, two in zip(ours[r.key], ours[other.key], strict=True):
+            assert max(map(abs, map(float.__sub__, one.logprobs, two.logprobs))) < 1e-4
+
+
+def columns(found: Likelihood) -> tuple[float, ...]:
+    assert found.moments is not None
+    assert all(deviation > 0 for deviation in found.moments.deviations)
+    return found.moments.means + found.moments.deviations
+
+
+def test_moments_are_those_of_the_whole_distribution() -> None:
+    import torch
+
+    torch.manual_seed(0)
+    rows = (8 * torch.randn(50, 1000)).log_softmax(-1)
+    rows[3, 7] = -math.inf  # a token that cannot be
+    found = moments(rows)
+    for row, (mean, deviation) in zip(rows.tolist(), found.tolist(), strict=True):
+        weighted = [(math.exp(x), x) for x in row if x > -math.inf]
+        exact = math.fsum(p * x for p, x in weighted)
+        assert mean == pytest.approx(exact, rel=1e-4)
+        variance = math.fsum(p * (x - exact) ** 2 for p, x in weighted)
+        assert deviation == pytest.approx(math.sqrt(variance), rel=1e-4)
+
+
+def test_moments_of_logits_take_the_places_of_the_likeliest_tokens() -> None:
+    """The second model runner of vLLM (GPUs alone) scores logits: what we put around it."""
+    import torch
+
+    torch.manual_seed(1)
+    logits = torch.randn(130, 500)
+
+    def score(logits: Any, num_logprobs: int, ids: Any, logits_mode: bool = False) -> Any:
+        return SimpleNamespace(logprobs=torch.zeros(len(logits), num_logprobs + 1))
+
+    patched = with_moments_of_logits(score)
+    assert not patched(logits, 1, None).logprobs.any()
+    found = patched(logits, 2, None, logits_mode=False).logprobs
+    assert not found[:, 0].any()
+    assert torch.allclose(found[:, 1:], moments(logits.log_softmax(-1)))
 
 
 def test_in_bfloat16_vllm_is_as_near_the_exact_values_as_transformers(
