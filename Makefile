@@ -27,8 +27,9 @@ demo: $(STAMP)
 	$(BIN)/peval score --adapter tests/toy/adapters --suite superni-all \
 	  --data-dir tests/toy/data --limit 20 --out peval-runs/demo
 
+# Two at a time, a file each; the engines' files, which are long, come first (tests/conftest.py).
 test: $(STAMP)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

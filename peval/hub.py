@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from peval.errors import PevalError
@@ -38,7 +39,11 @@ def resolve(name_or_path: str, flag: str, error: type[PevalError]) -> Path:
         raise error(f"{flag} {name_or_path!r}: not a usable path") from None
     if not _could_be_hub_id(name_or_path):
         raise error(f"{flag} {name_or_path!r}: no such path (and a hub id has the form org/name)")
-    return _download(name_or_path, flag, error)
+    try:
+        return download(name_or_path, _WANTED)
+    except PevalError as fault:
+        remedy = "give a local path, or set HF_HOME to a cache"
+        raise error(f"{flag} {name_or_path!r}: {fault}; {remedy}") from fault
 
 
 def is_here(name_or_path: str) -> bool:
@@ -62,14 +67,21 @@ def _could_be_hub_id(text: str) -> bool:
     return _HUB_ID.fullmatch(text) is not None and not Path(text.split("/")[0]).exists()
 
 
-def _download(repository: str, flag: str, error: type[PevalError]) -> Path:
+def download(repository: str, patterns: Sequence[str]) -> Path:
+    """Return the directory of a repository's files that match, from the cache when offline.
+
+    Raises
+    ------
+    PevalError
+        Why it cannot be had, after one try: an unreachable Hub costs a second, not a minute.
+    """
     import httpx
     import huggingface_hub
     from huggingface_hub import errors
 
     try:
         path = huggingface_hub.snapshot_download(
-            repository, allow_patterns=_WANTED, ignore_patterns=_UNWANTED
+            repository, allow_patterns=list(patterns), ignore_patterns=_UNWANTED
         )
     except errors.LocalEntryNotFoundError:
         fault = "the Hub cannot be reached and the local cache does not hold it"
@@ -81,4 +93,4 @@ def _download(repository: str, flag: str, error: type[PevalError]) -> Path:
         fault = f"the Hub could not be asked ({type(cause).__name__})"
     else:
         return Path(path)
-    raise error(f"{flag} {repository!r}: {fault}; give a local path, or set HF_HOME to a cache")
+    raise PevalError(fault)

@@ -7,10 +7,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from peval import hub
 from peval.bridges import lm_eval_scores
 from peval.bridges.lm_eval_tasks import harness_version
 from peval.corpus import Aggregate
-from peval.errors import DataError, TaskError
+from peval.errors import DataError, PevalError, TaskError
 from peval.scorers import extraction
 from peval.scorers.choice import score_choice
 from peval.scorers.extraction import RULES, score_answer
@@ -23,6 +24,8 @@ from peval.scorers.text import (
 )
 from peval.store import Store
 from peval.types import Completion, Request, Sample, Score, Task
+
+_GPT2 = "openai-community/gpt2"
 
 Asked = tuple[Request, ...]  # what one system was asked of one sample, part by part
 
@@ -161,12 +164,13 @@ def tokenizer_of(task: Task) -> Tokenize:
     """
     if task.tokenizer == "default":
         return default_tokenize
-    from transformers import AutoTokenizer
-
     try:
-        return subword_tokenize(AutoTokenizer.from_pretrained("gpt2"))
-    except OSError as error:
+        path = hub.download(_GPT2, ["*.json", "merges.txt"])
+    except PevalError as fault:
         raise DataError(
-            f"{task.name} is scored on GPT-2's tokens: the tokenizer gpt2 is neither in the hub's "
-            "cache nor reachable; download it once, or choose another task"
-        ) from error
+            f"{task.name} is scored on the tokens of {_GPT2}: {fault}; download that tokenizer "
+            "once, or choose another task"
+        ) from fault
+    from transformers import AutoTokenizer  # seconds, for nothing where the files are missing
+
+    return subword_tokenize(AutoTokenizer.from_pretrained(path))

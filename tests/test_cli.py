@@ -82,7 +82,7 @@ BAD_INPUT = {
     "unknown suite": (["score", "--adapter", GENERALIST, "--suite", "superny"], "did you mean"),
     "unknown task": ([*SCORE, "--task", "task101_opening_entri"], "task101_opening_entry"),
     "unknown profile": ([*SCORE, "--profile", "tk"], "tk-instruct"),
-    "no GPT-2 tokenizer": ([*SCORE, "--task", "superni-xlingual"], "the tokenizer gpt2"),
+    "no GPT-2 tokenizer": ([*SCORE, "--task", "superni-xlingual"], "tokens of openai-community"),
     "no data": (["score", "--adapter", GENERALIST, "--suite", "superni"], "--data-dir"),
     "empty data": (lambda t: [*SCORE[:-1], empty_data(t)], "splits/default"),
     "malformed rows": (
