@@ -142,8 +142,20 @@ def _profile(name: str, body: Any, path: Path) -> Profile:
     _check_keys(decoding, {f.name for f in dataclasses.fields(Decoding)}, f"{where}: decoding")
     stop = tuple(_list_of_strings(decoding.get("stop", []), f"{where}: stop"))
     built = _build(Decoding, decoding | {"stop": stop}, f"{where}: decoding")
+    _check_decoding(built, f"{where}: decoding")
     fields_given = {key: value for key, value in body.items() if key != "description"}
     return _build(Profile, fields_given | {"name": name, "decoding": built}, where)
+
+
+def _check_decoding(decoding: Decoding, where: str) -> None:
+    if not 0 < decoding.top_p <= 1:
+        raise TaskError(f"{where}: top_p {decoding.top_p:g}: give more than 0 and at most 1")
+    if decoding.n < 1:
+        raise TaskError(f"{where}: n {decoding.n}: give 1 or more")
+    if not 0 <= decoding.temperature <= 2:
+        raise TaskError(f"{where}: temperature {decoding.temperature:g}: give 0 to 2")
+    if decoding.temperature == 0 and (decoding.n > 1 or decoding.top_p < 1):
+        raise TaskError(f"{where}: greedy answers are all alike; n and top_p need a temperature")
 
 
 def _build(noun: type[Noun], body: Mapping[str, Any], where: str) -> Noun:

@@ -23,12 +23,14 @@ def write_parquet(
     samples: Mapping[str, Mapping[str, Sample]],
     completions: Mapping[str, Completion],
 ) -> None:
-    """Write one row per request with a column per metric; the whole file or none of it.
+    """Write one row per answer with a column per metric; the whole file or none of it.
+
+    Where a request drew several answers, ``draw`` counts them, and each has the request's score.
 
     Parameters
     ----------
     rows
-        Requests with their scores; a request without a score has nulls.
+        Requests with their scores; a request without a score or an answer has nulls.
     samples
         By task and id.
     completions
@@ -51,8 +53,9 @@ def write_parquet(
         with pq.ParquetWriter(part, schema, compression="zstd") as writer:
             for group in _grouped(rows):
                 table = [
-                    _row(request, samples[request.task][request.sample_id], completions, score)
+                    row
                     for request, score in group
+                    for row in _rows(request, samples, completions.get(request.key), score)
                 ]
                 writer.write_table(pa.Table.from_pylist(table, schema=schema))
         with part.open("rb") as file:
@@ -82,20 +85,21 @@ def _schema(metrics: Sequence[str], compound: set[str]) -> Any:
     fields = [(name, pa.string()) for name in texts]
     fields += [("targets", pa.list_(pa.string())), ("text", pa.string())]
     fields += [("finish_reason", pa.string()), ("n_tokens", pa.int32()), ("error", pa.string())]
-    fields += [("prompt_was_cut", pa.bool_()), ("part", pa.int32())]
+    fields += [("prompt_was_cut", pa.bool_()), ("part", pa.int32()), ("draw", pa.int32())]
     fields += [("logprobs", pa.list_(pa.float64()))]  # the sum over each choice's tokens
     kinds = {metric: pa.string() if metric in compound else pa.float64() for metric in metrics}
     return pa.schema(fields + list(kinds.items()))
 
 
-def _row(
+def _rows(
     request: Request,
-    sample: Sample,
-    completions: Mapping[str, Completion],
+    samples: Mapping[str, Mapping[str, Sample]],
+    completion: Completion | None,
     score: Score | None,
-) -> dict[str, object]:
-    completion = completions.get(request.key)
-    return {
+) -> Iterator[dict[str, object]]:
+    """Yield a row for each answer, or one without an answer."""
+    sample = samples[request.task][request.sample_id]
+    shared = {
         "task": request.task,
         "sample_id": request.sample_id,
         "adapter": request.adapter,
@@ -104,15 +108,23 @@ def _row(
         "cluster": sample.cluster,
         "input": sample.input,
         "targets": list(sample.targets),
-        "text": completion and completion.text,
-        "finish_reason": completion and completion.finish_reason,
-        "n_tokens": completion and len(completion.token_ids),
         "error": completion and completion.error,
         "prompt_was_cut": request.prompt_was_cut,
         "part": request.part,
         "logprobs": completion and [one.total for one in completion.likelihoods],
         **{m: _cell(value) for m, value in (score.values if score else {}).items()},
     }
+    for number, (text, n_tokens, reason) in enumerate(_drawn(completion)):
+        answer = {"draw": number, "text": text, "n_tokens": n_tokens, "finish_reason": reason}
+        yield shared | answer
+
+
+def _drawn(completion: Completion | None) -> list[tuple[str | None, int | None, str | None]]:
+    if completion is None:
+        return [(None, None, None)]
+    if completion.error is not None:
+        return [(completion.text, len(completion.token_ids), completion.finish_reason)]
+    return [(one.text, len(one.token_ids), one.finish_reason) for one in completion.drawn]
 
 
 def _cell(value: object) -> object:

@@ -123,6 +123,10 @@ def key_prefix(base: Base, adapter: Adapter | None, serving: Serving, decoding: 
         # A greedy answer does not depend on the seed, so that runs of other seeds share it.
         "seed": None if greedy else decoding.seed,
     }
+    if decoding.top_p < 1:
+        parts["top_p"] = float(decoding.top_p)
+    if decoding.n > 1:
+        parts["n"] = decoding.n
     return json.dumps(parts, sort_keys=True).encode()
 
 

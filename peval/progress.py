@@ -82,7 +82,9 @@ class Tally:
             cells = self._cells.get(key, [])
             self.n_new += len(cells)
             self.done.update(cells)
-        self.n_tokens += sum(len(completion.token_ids) for completion in completions)
+        self.n_tokens += sum(
+            len(one.token_ids) for completion in completions for one in completion.drawn
+        )
 
     def rates(self) -> str:
         """Return speed and time left, as far as known."""

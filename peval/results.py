@@ -140,7 +140,7 @@ def answers(
             metric: _column([s.values.get(metric) if s else None for s in scores])
             for metric in task.metrics
         },
-        truncated=np.array([any(c and c.finish_reason == "length" for c in a) for a in found]),
+        truncated=np.array([any(c and c.was_truncated for c in a) for a in found]),
         cut=np.array([any(request.prompt_was_cut for request in asked) for asked in requests]),
         said=tuple(map(_said, found)),
     )
@@ -172,7 +172,7 @@ def _said(parts: Sequence[Completion | None]) -> object:
     """Return what a sample's answers hold, or None if one of them failed or is missing."""
     if not all(part and not part.error for part in parts):
         return None
-    return [(part.text, part.likelihoods) for part in parts if part]
+    return [(*(one.text for one in part.drawn), part.likelihoods) for part in parts if part]
 
 
 def estimates(

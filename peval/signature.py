@@ -20,6 +20,10 @@ def signature(
     scorer = f"lm-eval-{harness_version()}" if task.reader == "lm-eval" else task.tokenizer
     decoding = profile.decoding
     how = "greedy" if decoding.temperature == 0 else f"t{decoding.temperature:g}s{decoding.seed}"
+    if decoding.top_p < 1:
+        how += f"p{decoding.top_p:g}"
+    if decoding.n > 1:
+        how += f"n{decoding.n}"
     options = ",".join(f"{key}={value}" for key, value in sorted(serving["options"].items()))
     settings = ",".join(
         f"{key}={value}" for key, value in sorted(task.settings.items()) if key != "include_path"

@@ -24,6 +24,7 @@ from peval.sqlite_file import one_line_errors, open_or_create, open_read_only
 from peval.types import (
     Completion,
     Decoding,
+    Drawn,
     Example,
     Instruction,
     Likelihood,
@@ -361,13 +362,15 @@ def _completion_fields(completion: Completion) -> dict[str, object]:
         "finish_reason": completion.finish_reason,
         "error": completion.error,
         "likelihoods": list(map(_likelihood_fields, completion.likelihoods)),
+        "more": [(one.text, one.token_ids, one.finish_reason) for one in completion.more],
     }
 
 
 def _completion(key: str, fields: dict[str, Any]) -> Completion:
     likelihoods = tuple(map(_likelihood, fields["likelihoods"]))
-    ids = tuple(fields["token_ids"])
-    return Completion(key=key, **{**fields, "token_ids": ids, "likelihoods": likelihoods})
+    more = tuple(Drawn(text, tuple(ids), reason) for text, ids, reason in fields.get("more", ()))
+    found = {"token_ids": tuple(fields["token_ids"]), "likelihoods": likelihoods, "more": more}
+    return Completion(key=key, **{**fields, **found})
 
 
 def _likelihood_fields(one: Likelihood) -> tuple[object, ...]:

@@ -17,13 +17,16 @@ from typing import Any, Literal, Protocol
 class Decoding:
     """How an answer is generated. A temperature of 0 is greedy.
 
-    ``stop`` strings end an answer and are left out of it.
+    ``stop`` strings end an answer and are left out of it. ``top_p`` keeps the likeliest tokens
+    that together have this probability. ``n`` answers are drawn independently.
     """
 
     max_tokens: int
     temperature: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int = 0
+    top_p: float = 1.0
+    n: int = 1
 
 
 @dataclass(frozen=True)
@@ -219,11 +222,21 @@ class Likelihood:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """One of several texts that were drawn for one prompt, and what ended it."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
 class Completion:
     """An engine's answer to one request key: a text, or one likelihood per choice.
 
     ``finish_reason`` is "stop", "length" or "error"; ``error`` then says why, and the request
-    counts as failed, never as wrong.
+    counts as failed, never as wrong. Where several texts were asked for, ``more`` holds all but
+    the first; an error in any of them fails the request.
     """
 
     key: str
@@ -232,6 +245,19 @@ class Completion:
     finish_reason: Literal["stop", "length", "error"]
     error: str | None = None
     likelihoods: tuple[Likelihood, ...] = ()
+    more: tuple[Drawn, ...] = ()
+
+    @property
+    def drawn(self) -> tuple[Drawn, ...]:
+        """Return all texts that were drawn, in order; none where the request failed."""
+        if self.finish_reason == "error":
+            return ()
+        return (Drawn(self.text, self.token_ids, self.finish_reason), *self.more)
+
+    @property
+    def was_truncated(self) -> bool:
+        """Tell whether any of the texts ran into the token limit."""
+        return any(one.finish_reason == "length" for one in self.drawn)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,10 @@ def test_profiles_pin_what_the_papers_did() -> None:
         ("profiles.yaml", "n_positive_examples: 2", "n_positive: 2", "tk-instruct: unknown key"),
         ("profiles.yaml", "prompt: plain", "prompt: fancy", "plain: prompt cannot be 'fancy'"),
         ("profiles.yaml", "max_tokens: 128", "max_token: 128", "decoding: unknown key"),
+        ("profiles.yaml", "temperature: 0}", "temperature: 4}", "temperature 4: give 0 to 2"),
+        ("profiles.yaml", "temperature: 0}", "temperature: 1, top_p: 0}", "top_p 0: give more"),
+        ("profiles.yaml", "temperature: 0}", "temperature: 1, n: 0}", "n 0: give 1 or more"),
+        ("profiles.yaml", "temperature: 0}", "temperature: 0, n: 2}", "n and top_p need a temp"),
     ],
 )
 def test_malformed_files_are_one_line_errors(

@@ -6,7 +6,7 @@ from pyarrow import parquet
 
 from peval.errors import RunError
 from peval.parquet import Row, write_parquet
-from peval.types import Completion, Decoding, Likelihood, Request, Sample, Score
+from peval.types import Completion, Decoding, Drawn, Likelihood, Request, Sample, Score
 
 # Two samples share a prompt, hence a key and a completion, but not their targets.
 KEY, OTHER = "a" * 64, "b" * 64
@@ -35,7 +35,7 @@ def test_one_row_per_request(tmp_path: Path) -> None:
     frame = pandas.read_parquet(path)
     assert ",".join(frame.columns) == (
         "task,sample_id,adapter,key,category,cluster,input,targets,text,finish_reason,n_tokens,"
-        "error,prompt_was_cut,part,logprobs,a,b"
+        "error,prompt_was_cut,part,draw,logprobs,a,b"
     )
     assert frame["sample_id"].tolist() == ["one", "two", "three"]
     assert frame["b"].tolist()[:2] == [0.25, 1.0]
@@ -53,6 +53,19 @@ def test_a_request_without_completion_has_nulls(tmp_path: Path) -> None:
     (row,) = parquet.read_table(path).to_pylist()
     assert row["text"] is None
     assert row["n_tokens"] is None
+
+
+def test_every_draw_is_a_row(tmp_path: Path) -> None:
+    path = tmp_path / "completions.parquet"
+    drawn = Completion(KEY, "a", (5, 6), "stop", more=(Drawn("b", (5,), "length"),))
+    row = (rows()[0][0], Score(KEY, {"pass@1": 0.5}))
+    write_parquet(path, [row], SAMPLES, {KEY: drawn})
+    found = parquet.read_table(path).to_pylist()
+    columns = ("draw", "text", "n_tokens", "finish_reason", "pass@1")
+    assert [tuple(one[c] for c in columns) for one in found] == [
+        (0, "a", 2, "stop", 0.5),
+        (1, "b", 1, "length", 0.5),
+    ]
 
 
 def test_compound_values_are_json_and_choices_have_their_sums(tmp_path: Path) -> None:

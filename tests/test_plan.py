@@ -43,7 +43,7 @@ def one_key(**changes: object) -> str:
     return plan([part], base, [who], serving, with_base=False)[0].key
 
 
-DECODING = ("max_tokens", "temperature", "stop", "seed")
+DECODING = ("max_tokens", "temperature", "stop", "seed", "top_p", "n")
 SERVING_FIELDS = ("engine", "dtype", "max_model_len", "options")
 
 
@@ -57,6 +57,8 @@ SERVING_FIELDS = ("engine", "dtype", "max_model_len", "options")
         {"prompt": (12, 3)},
         {"max_tokens": 64},
         {"temperature": 0.5},
+        {"top_p": 0.95},
+        {"n": 20},
         {"stop": ("\n",)},
         {"engine": "vllm-2"},
         {"dtype": "bfloat16"},
@@ -97,3 +99,8 @@ def test_more_adapters_than_a_batch_holds_take_rounds() -> None:
     last: list[Request] = requests[-4:]
     assert [r.adapter for r in last] == ["a16", "a17", "a16", "a17"]
     assert sum(request.adapter is None for request in requests) == 2
+
+
+def test_keys_of_single_answers_are_those_of_earlier_versions() -> None:
+    assert one_key()[:16] == "89f5725ba9bfde06"
+    assert one_key(temperature=0.5)[:16] == "48a1ef28005f6878"

@@ -18,6 +18,7 @@ from peval.store import Store
 from peval.types import (
     Completion,
     Decoding,
+    Drawn,
     Example,
     Instruction,
     Likelihood,
@@ -469,3 +470,18 @@ def test_likelihoods_come_back_to_the_last_bit(path: Path) -> None:
         store.add(scored)
     with Store(path) as store:
         assert store.completions([key]) == {key: scored}
+
+
+def test_all_that_was_drawn_comes_back(path: Path) -> None:
+    more = (Drawn("two", (2, 3), "length"), Drawn("", (), "stop"))
+    drawn = Completion(key_of("drawn"), "one", (1,), "stop", more=more)
+    how = Decoding(64, temperature=0.8, top_p=0.95, n=3)
+    asked = Request(drawn.key, "alpha", "b", None, (1, 2), how)
+    with Store(path) as store:
+        store.put_plan({}, [asked])
+        store.add(drawn)
+    with Store(path) as store:
+        assert store.completions([drawn.key]) == {drawn.key: drawn}
+        assert store.requests() == [asked]
+    assert [one.text for one in drawn.drawn] == ["one", "two", ""]
+    assert drawn.was_truncated

@@ -8,9 +8,10 @@ from typing import Any, Literal
 
 from peval.engines.decoder import AnswerDecoder
 from peval.engines.hf_likelihood import likelihoods
-from peval.engines.wire import Message
+from peval.engines.seeds import first_seed
+from peval.engines.wire import Message, joined
 from peval.errors import EngineError
-from peval.types import Adapter, Completion, EngineSpec, Request
+from peval.types import Adapter, Completion, Drawn, EngineSpec, Request
 
 _BATCH = 16
 _WINDOW = 256
@@ -92,8 +93,13 @@ class HfBackend:
             and (request.adapter, request.decoding) == (first.adapter, first.decoding)
         ]
         # A sampled answer has its own seed, so it is drawn alone.
-        batch = alike[: _BATCH if first.decoding.temperature == 0 else 1]
-        done = self._answer(batch)
+        if first.decoding.temperature > 0:
+            batch = alike[:1]
+            done = [self._drawn(first)]
+        else:
+            batch = alike[:_BATCH]
+            answers = self._answer(batch, first.decoding.seed)
+            done = [joined(r.key, [a]) for r, a in zip(batch, answers, strict=True)]
         keys = {request.key for request in batch}
         self._waiting = [request for request in self._waiting if request.key not in keys]
         return done
@@ -101,7 +107,14 @@ class HfBackend:
     def close(self) -> None:
         """Do nothing: the process ends next."""
 
-    def _answer(self, batch: list[Request]) -> list[Completion]:
+    def _drawn(self, request: Request) -> Completion:
+        """Draw a request's answers, a batch at a time."""
+        seed, n = first_seed(request), request.decoding.n
+        starts = range(0, n, _BATCH)
+        batches = (self._answer([request] * min(_BATCH, n - at), seed + at) for at in starts)
+        return joined(request.key, [drawn for batch in batches for drawn in batch])
+
+    def _answer(self, batch: list[Request], seed: int) -> list[Drawn]:
         import torch
 
         width = max(len(request.prompt_token_ids) for request in batch)
@@ -111,7 +124,7 @@ class HfBackend:
             start = width - len(request.prompt_token_ids)
             ids[row, start:] = torch.tensor(request.prompt_token_ids)
             mask[row, start:] = 1
-        torch.manual_seed(batch[0].decoding.seed)
+        torch.manual_seed(seed)
         with torch.inference_mode(), self._only(batch[0].adapter):
             output = self._model.generate(
                 input_ids=ids.to(self._device),
@@ -120,7 +133,7 @@ class HfBackend:
                 stopping_criteria=[self._stopper(batch, width)],
             )
         answers = output[:, width:].tolist()
-        return [self._completion(r, a) for r, a in zip(batch, answers, strict=True)]
+        return [self._one(r, a) for r, a in zip(batch, answers, strict=True)]
 
     def _only(self, adapter: str | None) -> AbstractContextManager[object]:
         if adapter is not None:
@@ -137,7 +150,12 @@ class HfBackend:
         decoding, eos = request.decoding, self._decoder.eos
         sampled: dict[str, Any] = {"do_sample": False}
         if decoding.temperature > 0:
-            sampled = {"do_sample": True, "temperature": decoding.temperature, "top_k": 0}
+            sampled = {
+                "do_sample": True,
+                "temperature": decoding.temperature,
+                "top_k": 0,
+                "top_p": decoding.top_p,
+            }
         return GenerationConfig(
             max_new_tokens=decoding.max_tokens,
             eos_token_id=list(eos) or None,
@@ -157,11 +175,11 @@ class HfBackend:
 
         return stop
 
-    def _completion(self, request: Request, answer: list[int]) -> Completion:
+    def _one(self, request: Request, answer: list[int]) -> Drawn:
         n = self._n_tokens(request, answer)
         reason: Literal["stop", "length"] = "length" if n is None else "stop"
         ids = answer[:n]
-        return Completion(request.key, self._decoder.text(request, ids), tuple(ids), reason)
+        return Drawn(self._decoder.text(request, ids), tuple(ids), reason)
 
     def _n_tokens(self, request: Request, answer: list[int]) -> int | None:
         """Return after how many tokens an answer ended, or None when its limit ended it."""

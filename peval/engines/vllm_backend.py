@@ -9,10 +9,11 @@ from typing import Any
 
 from peval.engines import vllm_cpu, vllm_moments
 from peval.engines.decoder import AnswerDecoder
+from peval.engines.seeds import first_seed
 from peval.engines.vllm_likelihood import LikelihoodRequests
-from peval.engines.wire import Message
+from peval.engines.wire import Message, joined
 from peval.errors import EngineError
-from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
+from peval.types import Adapter, Completion, Drawn, EngineSpec, Request
 
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_LORAS = 16
@@ -73,7 +74,7 @@ class VllmBackend:
             self._likelihoods.submit(request)
         else:
             self._requests[request.key] = request
-            sampling = _sampling(request.decoding, self._decoder.eos)
+            sampling = _sampling(request, self._decoder.eos)
             self._ask(request.key, request.prompt_token_ids, sampling, request.adapter)
 
     def _ask(self, name: str, ids: tuple[int, ...], sampling: Any, adapter: str | None) -> None:
@@ -99,18 +100,21 @@ class VllmBackend:
         request = self._requests.pop(output.request_id)
         if tuple(output.prompt_token_ids) != request.prompt_token_ids:
             raise RuntimeError("engine poisoned: it answered another prompt than it was asked")
-        answer = output.outputs[0]
-        ids = tuple(int(i) for i in answer.token_ids)
-        text = self._decoder.text(request, ids)
-        why = self._complaint(request, ids, answer)
+        drawn = [self._drawn(request, answer) for answer in output.outputs]
+        why = next(filter(None, (self._complaint(request, one) for one in output.outputs)), None)
         if why is not None:
-            return Completion(request.key, text, ids, "error", why)
-        return Completion(request.key, text, ids, answer.finish_reason)
+            return Completion(request.key, drawn[0].text, drawn[0].token_ids, "error", why)
+        return joined(request.key, drawn)
 
-    def _complaint(self, request: Request, ids: tuple[int, ...], answer: Any) -> str | None:
+    def _drawn(self, request: Request, answer: Any) -> Drawn:
+        ids = tuple(int(i) for i in answer.token_ids)
+        return Drawn(self._decoder.text(request, ids), ids, answer.finish_reason)
+
+    def _complaint(self, request: Request, answer: Any) -> str | None:
         if answer.finish_reason not in ("stop", "length"):
             return f"the engine ended the request: {answer.finish_reason}"
-        if isinstance(answer.stop_reason, str) and not self._decoder.has_stop(request, ids):
+        at_stop = isinstance(answer.stop_reason, str)
+        if at_stop and not self._decoder.has_stop(request, answer.token_ids):
             return "the engine stopped at a stop string that the answer does not hold"
         return None
 
@@ -173,16 +177,19 @@ def lora_arguments(adapters: tuple[Adapter, ...]) -> dict[str, Any]:
     }
 
 
-def _sampling(decoding: Decoding, eos: tuple[int, ...]) -> Any:
+def _sampling(request: Request, eos: tuple[int, ...]) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
+    decoding = request.decoding
     return SamplingParams(
+        n=decoding.n,
         temperature=decoding.temperature,
+        top_p=decoding.top_p,
         max_tokens=decoding.max_tokens,
         stop=list(decoding.stop),
         stop_token_ids=list(eos),
-        seed=decoding.seed if decoding.temperature > 0 else None,
+        seed=first_seed(request) if decoding.temperature > 0 else None,
         detokenize=bool(decoding.stop),
         skip_special_tokens=True,
         output_kind=RequestOutputKind.FINAL_ONLY,

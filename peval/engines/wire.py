@@ -7,7 +7,7 @@ Parent to worker: the spec, then requests. Worker to parent: ``ready``, ``tick``
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from peval.types import (
     Base,
     Completion,
     Decoding,
+    Drawn,
     EngineSpec,
     Likelihood,
     Moments,
@@ -83,8 +84,9 @@ def read_completion(message: Message) -> Completion:
     """Return the completion of a ``done`` message."""
     fields = {name: value for name, value in message.items() if name != "event"}
     likelihoods = tuple(map(_likelihood, fields["likelihoods"]))
+    more = tuple(Drawn(**{**one, "token_ids": tuple(one["token_ids"])}) for one in fields["more"])
     ids = tuple(fields["token_ids"])
-    return Completion(**{**fields, "token_ids": ids, "likelihoods": likelihoods})
+    return Completion(**{**fields, "token_ids": ids, "likelihoods": likelihoods, "more": more})
 
 
 def _likelihood(fields: Message) -> Likelihood:
@@ -96,3 +98,9 @@ def _likelihood(fields: Message) -> Likelihood:
 def failed(request: Request, why: str) -> Completion:
     """Return the completion of a request that no engine could answer."""
     return Completion(request.key, "", (), "error", why)
+
+
+def joined(key: str, drawn: Sequence[Drawn]) -> Completion:
+    """Return the completion of a request from all that was drawn for it."""
+    first, *more = drawn
+    return Completion(key, first.text, first.token_ids, first.finish_reason, more=tuple(more))

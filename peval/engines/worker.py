@@ -216,6 +216,8 @@ def refusal(spec: EngineSpec, ready: Message, request: Request) -> str | None:
     n_tokens = len(ids) + answer
     if not ids:
         return "the prompt is empty"
+    if not 0 <= request.decoding.temperature <= 2:
+        return f"temperature {request.decoding.temperature:g} is outside 0 to 2"
     if not all(map(len, request.choices)):
         return "a choice is empty"
     if not all(0 <= i < spec.base.vocabulary_size for i in chain(ids, *request.choices)):

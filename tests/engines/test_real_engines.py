@@ -113,6 +113,9 @@ def test_greedy_tokens_equal_those_of_transformers_and_peft(
     engine = SupervisedEngine(spec("hf"), tmp_path / "engine.log")
     try:
         reference = ask(engine, requests())
+        drawn = ask(engine, several(2))
+        assert ask(engine, several(1)).items() <= drawn.items()
+        assert {len(answer.drawn) for answer in drawn.values()} == {3}
     finally:
         engine.close()
     equal = [undisturbed[key] == answer for key, answer in reference.items()]
@@ -155,6 +158,36 @@ def test_stop_strings_end_an_answer(
     answer = ask(vllm, [stopped])["stopped"]
     assert answer.text == text[: text.index(stop)]
     assert answer.finish_reason == "stop"
+
+
+def several(n_requests: int) -> list[Request]:
+    """Ask base and an adapter for three answers to each prompt."""
+    how = Decoding(12, temperature=2.0, seed=5, top_p=0.99, n=3)
+    asked = [r for r in requests(n_requests) if r.adapter in (None, "narrow")]
+    return [replace(r, key=f"{r.key}x3", decoding=how) for r in asked]
+
+
+def test_draws_depend_on_their_request_alone(
+    vllm: SupervisedEngine, undisturbed: dict[str, Completion]
+) -> None:
+    together = ask(vllm, [*requests(4), *several(4)])
+    alone = ask(vllm, several(2))
+    assert {key: together[key] for key in alone} == alone
+    assert [a.error for a in together.values() if a.error] == []
+    assert {len(together[request.key].drawn) for request in several(4)} == {3}
+    # Noise is not shared: neither by the draws of a prompt nor by the prompts.
+    firsts = [tuple(one.token_ids for one in together[r.key].drawn) for r in several(4)]
+    assert len(set(firsts)) == len(firsts)
+    assert any(len(set(draws)) > 1 for draws in firsts)
+    again = [replace(r, decoding=replace(r.decoding, seed=6)) for r in several(4)]
+    others = ask(vllm, again)
+    shared = sum(
+        len(set(draws) & {one.token_ids for one in others[r.key].drawn})
+        for draws, r in zip(firsts, several(4), strict=True)
+    )
+    assert shared < 8  # seeds 5 and 6 must not have two of three draws in common
+    hot = replace(requests()[0], key="hot", decoding=Decoding(4, temperature=4.0))
+    assert "temperature 4 is outside" in (ask(vllm, [hot])["hot"].error or "")
 
 
 def test_a_killed_worker_costs_time_but_no_answer(

@@ -60,10 +60,10 @@ for line in inbox:
         os.kill(os.getpid(), signal.SIGSTOP)
     if token == 222:
         say(event="done", key="unasked", text="", token_ids=[], finish_reason="stop",
-            error=None, likelihoods=[])
+            error=None, likelihoods=[], more=[])
     say(event="tick")
     say(event="done", key=r["key"], text=str(token), token_ids=r["prompt_token_ids"],
-        finish_reason="stop", error=None, likelihoods=[])
+        finish_reason="stop", error=None, likelihoods=[], more=[])
 """
 
 Make = Callable[..., SupervisedEngine]
