@@ -11,9 +11,9 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from peval.errors import TaskError
 from peval.shipped import shipped
-from peval.types import Decoding, Profile, Task
+from peval.types import Chat, Decoding, Profile, Task
 
-Noun = TypeVar("Noun", Task, Profile, Decoding)
+Noun = TypeVar("Noun", Task, Profile, Decoding, Chat)
 
 LM_EVAL = "lm-eval:"
 _NOT_TASKS = ("profiles", "suites")
@@ -144,7 +144,11 @@ def _profile(name: str, body: Any, path: Path) -> Profile:
     built = _build(Decoding, decoding | {"stop": stop}, f"{where}: decoding")
     _check_decoding(built, f"{where}: decoding")
     fields_given = {key: value for key, value in body.items() if key != "description"}
-    return _build(Profile, fields_given | {"name": name, "decoding": built}, where)
+    fields_given |= {"name": name, "decoding": built}
+    if "chat" in body:
+        _check_keys(body["chat"], {f.name for f in dataclasses.fields(Chat)}, f"{where}: chat")
+        fields_given["chat"] = _build(Chat, body["chat"], f"{where}: chat")
+    return _build(Profile, fields_given, where)
 
 
 def _check_decoding(decoding: Decoding, where: str) -> None:

@@ -124,8 +124,16 @@ def _add_score(commands: Any) -> None:
     on.add_argument("--limit", type=int, metavar="N", help="at most N instances of each task")
     on.add_argument("--data-dir", metavar="DIR",
                     help="natural-instructions checkout, or hub:OWNER/NAME")  # fmt: skip
+    on.add_argument("--apply-chat-template", nargs="?", const=True, default=False, metavar="NAME",
+                    help="ask in the adapter's chat format, else the base's, else the profile's; "
+                    "NAME chooses among several")  # fmt: skip
+    on.add_argument("--system-instruction", metavar="TEXT", help="the first turn of every chat")
     harness = score.add_argument_group("lm-eval tasks; as in lm_eval itself")
     harness.add_argument("--num-fewshot", type=int, metavar="N", help="examples in each prompt")
+    harness.add_argument("--fewshot-as-multiturn", type=_yes, nargs="?", const=True, metavar="BOOL",
+                         help="each example is a turn of the chat (the default there)")  # fmt: skip
+    harness.add_argument("--gen-kwargs", nargs="+", metavar="KEY=VALUE",
+                         help="how answers are generated")  # fmt: skip
     harness.add_argument("--include-path", metavar="DIR", help="a folder with more task files")
     harness.add_argument("--allow-task-code", action="store_true", default=None,
                          help="let those files run Python code")  # fmt: skip
@@ -175,6 +183,10 @@ def score_command(arguments: argparse.Namespace) -> int:
         options[name] = tuple(options[name])
     harness = {name: getattr(arguments, name) for name in LM_EVAL_SETTINGS}
     options["lm_eval"] = {name: value for name, value in harness.items() if value is not None}
+    if arguments.gen_kwargs:
+        from peval.bridges.lm_eval_tasks import generation_settings
+
+        options["lm_eval"]["gen_kwargs"] = generation_settings(arguments.gen_kwargs)
     setup = prepare(Job(**options, engine_options=engine_options(arguments.engine_args)))
     if arguments.dry_run:
         from peval import outline
@@ -284,6 +296,10 @@ def engine_options(pairs: Sequence[str]) -> dict[str, object]:
             raise UsageError(f"--engine-arg {pair}: expected KEY=VALUE")
         options[key.replace("-", "_")] = _value(value)
     return options
+
+
+def _yes(text: str) -> bool:
+    return text.lower() in ("true", "1", "yes")
 
 
 def _value(text: str) -> object:

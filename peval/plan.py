@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import zip_longest
 
 from peval.prompts import Prompt
 from peval.types import Adapter, Base, Decoding, Request, Sample, Task
@@ -29,11 +30,15 @@ class Serving:
 
 @dataclass(frozen=True)
 class Encoded:
-    """One task with its samples and the prompts of each, in the same order."""
+    """One task with its samples and, by system, the prompts of each in the same order.
+
+    A system is an adapter's name, or None for the base: its tokenizer or its chat template may
+    make its prompts others than the base's.
+    """
 
     task: Task
     samples: Sequence[Sample]
-    prompts: Sequence[Sequence[Prompt]]
+    prompts: Mapping[str | None, Sequence[Sequence[Prompt]]]
 
 
 def plan(
@@ -92,10 +97,27 @@ def _round(
             part=number,
             with_moments=prompt.with_moments,
         )
-        for sample, prompts in zip(part.samples, part.prompts, strict=True)
-        for number, prompt in enumerate(prompts)
-        for adapter in members
+        for sample, asked in _asked(part, members)
+        for number, adapter, prompt in asked
     ]
+
+
+def _asked(
+    part: Encoded, members: Sequence[Adapter | None]
+) -> Iterator[tuple[Sample, list[tuple[int, Adapter | None, Prompt]]]]:
+    """Yield each sample with its numbered prompts; all members' first ones come first."""
+    theirs = [part.prompts[member.name if member else None] for member in members]
+    for sample, *prompts in zip(part.samples, *theirs, strict=True):
+        rows = enumerate(zip_longest(*prompts))
+        yield (
+            sample,
+            [
+                (number, member, prompt)
+                for number, row in rows
+                for member, prompt in zip(members, row, strict=True)
+                if prompt is not None
+            ],
+        )
 
 
 def decoding_of(prompt: Prompt, own: Decoding) -> Decoding:

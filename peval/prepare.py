@@ -16,13 +16,14 @@ from peval import adapters as adapter_files
 from peval import catalog, datasets, engines
 from peval.bases import file_hashes, load_base, weight_shapes
 from peval.bridges import lm_eval_samples
+from peval.chat import template_for
 from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
 from peval.scorers.choice import CHOICE_METRICS
 from peval.scoring import tokenizer_of
-from peval.types import Adapter, Base, Dataset, EngineSpec, Task
+from peval.types import Adapter, Base, Chat, Dataset, EngineSpec, Task
 
 CONTEXT_STEP = 2048
 RECORDED_PACKAGES = (
@@ -57,9 +58,13 @@ class Job:
         Passed to the engine; None and empty choose by the base and the tasks.
     with_base
         Whether the base itself is scored as the control.
+    apply_chat_template
+        Ask in conversations, whatever the profile; a name chooses among a model's templates.
+    system_instruction
+        The first turn of every conversation.
     lm_eval
-        Settings for lm-evaluation-harness tasks: ``num_fewshot``, ``include_path``,
-        ``allow_task_code``.
+        Settings for lm-evaluation-harness tasks: ``num_fewshot``, ``fewshot_as_multiturn``,
+        ``gen_kwargs``, ``include_path``, ``allow_task_code``.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -79,6 +84,8 @@ class Job:
     engine_options: Mapping[str, object] = field(default_factory=dict)
     with_base: bool = True
     allow_base_mismatch: bool = False
+    apply_chat_template: bool | str = False
+    system_instruction: str | None = None
     lm_eval: Mapping[str, object] = field(default_factory=dict)
     reuse: tuple[str, ...] = ()
     replay: str | None = None
@@ -151,12 +158,14 @@ def prepare(job: Job) -> Setup:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
     base, adapters = _models(job)
     engine, serving = _serving(job, base, tasks)
+    chat = {task.name: _templates(task, base, adapters) for task in tasks if task.profile.chat}
     config = {
         "base": base.sha256,
         "adapters": {a.name: [a.sha256, a.route] for a in adapters},
         "with_base": job.with_base,
         "tasks": {task.name: record(task) for task in tasks},
         "clusters": clusters,
+        **({"chat": chat} if chat else {}),
         "data": {task.name: _data_sha256(task, job, clusters.get(task.name)) for task in tasks},
         "engine": serving.engine,
         "dtype": serving.dtype,
@@ -205,6 +214,8 @@ def _check(job: Job) -> None:
         raise UsageError("nothing to score: give --adapter, --base or both")
     if not job.adapters and not job.with_base:
         raise UsageError("--no-base without --adapter leaves nothing to score")
+    if job.lm_eval.get("fewshot_as_multiturn") and not job.apply_chat_template:
+        raise UsageError("--fewshot-as-multiturn: turns need --apply-chat-template")
     if job.limit is not None and job.limit < 1:
         raise UsageError(f"--limit {job.limit}: give 1 or more")
     if (job.engine == "replay") != (job.replay is not None):
@@ -217,17 +228,40 @@ def _adjusted(task: Task, job: Job) -> Task:
     sizes = [n for n in (job.limit, profile.instances_per_task) if n is not None]
     decoding = dataclasses.replace(profile.decoding, seed=job.seed)
     profile = dataclasses.replace(
-        profile, instances_per_task=min(sizes) if sizes else None, decoding=decoding
+        profile,
+        instances_per_task=min(sizes) if sizes else None,
+        decoding=decoding,
+        chat=_chat(task, job),
     )
     metrics = CHOICE_METRICS if datasets.offers_choices(task) else task.metrics
     return dataclasses.replace(task, profile=profile, metrics=metrics)
+
+
+def _chat(task: Task, job: Job) -> Chat | None:
+    """Return how a task's conversations are held, by its profile and the job."""
+    chat = task.profile.chat
+    if job.apply_chat_template:
+        named = job.apply_chat_template if isinstance(job.apply_chat_template, str) else None
+        chat = dataclasses.replace(chat or Chat(), template=named)
+    if chat is None:
+        if job.system_instruction is not None and task.reader != "lm-eval":
+            raise UsageError(
+                f"--system-instruction: {task.name} is not asked in a conversation; add "
+                "--apply-chat-template"
+            )
+        return None
+    multiturn = job.lm_eval.get("fewshot_as_multiturn") is not False
+    return dataclasses.replace(chat, system=job.system_instruction, multiturn=multiturn)
 
 
 def _expanded(task: Task, job: Job) -> list[Task]:
     """Return the tasks that another harness knows by one name; any other task is itself."""
     if task.reader != "lm-eval":
         return [task]
-    return lm_eval_samples.expand(dataclasses.replace(task, settings=dict(job.lm_eval)))
+    settings = dict(job.lm_eval)
+    if job.system_instruction is not None:
+        settings["system_instruction"] = job.system_instruction
+    return lm_eval_samples.expand(dataclasses.replace(task, settings=settings))
 
 
 def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
@@ -254,6 +288,16 @@ def _base_named_by(paths: Sequence[Path]) -> str:
         what = f"different bases ({', '.join(sorted(distinct))})" if distinct else "no base"
         raise AdapterError(f"the adapters name {what} in adapter_config.json: give --base")
     return named[0]
+
+
+def _templates(task: Task, base: Base, adapters: Sequence[Adapter]) -> dict[str, list[str] | None]:
+    """Return by system ("" is the base) whose chat template speaks to it, and its hash."""
+    found: dict[str, list[str] | None] = {}
+    for adapter in (None, *adapters):
+        template = template_for(adapter, base, task.profile.chat)
+        name = adapter.name if adapter else ""
+        found[name] = [template.origin, template.sha256] if template else None
+    return found
 
 
 def _serving(job: Job, base: Base, tasks: Sequence[Task]) -> tuple[str, Serving]:

@@ -8,7 +8,7 @@ arXiv 2411.16775 uses the same one. ``plain`` is the input itself.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,11 +19,16 @@ from peval.types import Decoding, Example, Profile, Sample
 class Tokenizer(Protocol):
     """What is needed of a transformers tokenizer."""
 
+    bos_token: str | None
     bos_token_id: int | None
     eos_token_id: int | None
 
     def __call__(self, text: list[str], **options: Any) -> Mapping[str, Any]:
         """Return a mapping whose ``input_ids`` holds one list of ids per text."""
+        ...
+
+    def apply_chat_template(self, conversation: list[dict[str, str]], **options: Any) -> str:
+        """Return a conversation as text, rendered in a sandbox."""
         ...
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool) -> str:
@@ -78,8 +83,9 @@ def encode_all(
         A prompt has no tokens at all.
     """
     limit = longest_prompt(profile, context_tokens)
-    encoders: dict[str, _Encoder] = {"tk-instruct": _tk_instruct, "plain": _plain}
-    prompts = encoders[profile.prompt](samples, profile, tokenizer, limit)
+    texts = write(samples, profile, tokenizer, limit)
+    cut = _cut_right if profile.prompt == "tk-instruct" else _keep_ends
+    prompts = cut(texts, tokenizer, limit)
     for sample, prompt in zip(samples, prompts, strict=True):
         if not prompt.token_ids:
             raise DataError(f"the sample '{sample.id}' gives an empty prompt; remove it")
@@ -99,12 +105,18 @@ def longest_prompt(profile: Profile, context_tokens: int) -> int:
     return limit
 
 
-_Encoder = Callable[[Sequence[Sample], Profile, Tokenizer, int], list[Prompt]]
+def write(
+    samples: Sequence[Sample], profile: Profile, tokenizer: Tokenizer, limit: int
+) -> list[str]:
+    """Return the words of one prompt per sample, which may be too long yet."""
+    if profile.prompt == "tk-instruct":
+        return _tk_instruct(samples, profile, tokenizer, limit)
+    return [sample.input for sample in samples]
 
 
 def _tk_instruct(
     samples: Sequence[Sample], profile: Profile, tokenizer: Tokenizer, limit: int
-) -> list[Prompt]:
+) -> list[str]:
     """Return Tk-Instruct prompts: definition, the examples that fit, the input."""
     heads = [_definition(sample) for sample in samples]
     offered = [_examples(sample, profile.n_positive_examples) for sample in samples]
@@ -120,8 +132,7 @@ def _tk_instruct(
         for i in growing:
             shown[i].append(trials[i])
     parts = zip(heads, shown, tails, strict=True)
-    texts = [head + "".join(examples) + tail for head, examples, tail in parts]
-    return _cut_right(texts, tokenizer, limit)
+    return [head + "".join(examples) + tail for head, examples, tail in parts]
 
 
 def _cut_right(texts: Sequence[str], tokenizer: Tokenizer, limit: int) -> list[Prompt]:
@@ -139,11 +150,9 @@ def _cut_right(texts: Sequence[str], tokenizer: Tokenizer, limit: int) -> list[P
     return [Prompt(tuple(ids), i in cut) for i, ids in enumerate(encoded)]
 
 
-def _plain(
-    samples: Sequence[Sample], profile: Profile, tokenizer: Tokenizer, limit: int
-) -> list[Prompt]:
-    """Return inputs as they are; a long one keeps its end, where the question usually stands."""
-    encoded = token_ids(tokenizer, [sample.input for sample in samples])
+def _keep_ends(texts: Sequence[str], tokenizer: Tokenizer, limit: int) -> list[Prompt]:
+    """Return texts as they are; a long one keeps its end, where the question usually stands."""
+    encoded = token_ids(tokenizer, texts)
     return [
         Prompt(tuple(keep_end(ids, tokenizer.bos_token_id, limit)), len(ids) > limit)
         for ids in encoded

@@ -11,21 +11,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from peval.errors import DataError
+from peval.chat import Voice
+from peval.errors import DataError, TaskError
 from peval.prompts import Prompt, Tokenizer, token_ids
-from peval.types import Query, Sample
+from peval.types import Message, Query, Sample
 
 # A continuation's last token is predicted, not read, and vLLM wants room for one token more.
 SPARE_TOKENS = 2
 
 
 def encode_queries(
-    samples: Sequence[Sample], tokenizer: Tokenizer, context_tokens: int
+    samples: Sequence[Sample], voice: Voice, context_tokens: int
 ) -> list[tuple[Prompt, ...]]:
     """Return the prompts of each sample's queries, in order.
 
     Parameters
     ----------
+    voice
+        How the system is spoken to.
     context_tokens
         What the model holds. Likelihoods behave as lm-eval does at a ``max_length`` of two tokens
         less; generation as at this length.
@@ -37,25 +40,20 @@ def encode_queries(
     """
     samples = [
         dataclasses.replace(sample, queries=queries)
-        for sample, queries in zip(samples, _fitted(samples, tokenizer), strict=True)
+        for sample, queries in zip(samples, _fitted(samples, voice), strict=True)
     ]
-    encoder = _Encoder.of(samples, tokenizer, context_tokens)
+    encoder = _Encoder.of(samples, voice.tokenizer, context_tokens)
     return [tuple(encoder.prompts(sample)) for sample in samples]
 
 
-def _fitted(samples: Sequence[Sample], tokenizer: Tokenizer) -> list[tuple[Query, ...]]:
+def _fitted(samples: Sequence[Sample], voice: Voice) -> list[tuple[Query, ...]]:
     """Return the queries with as many of their first shots as fit, as one text."""
-    flat = [query for sample in samples for query in sample.queries]
+    flat = [_for_voice(query, voice) for sample in samples for query in sample.queries]
     n_shots = [len(query.shots) for query in flat]
+    texts = [_shown(query, n, voice) for query, n in zip(flat, n_shots, strict=True)]
     open_ones = [i for i, query in enumerate(flat) if query.max_tokens is not None and query.shots]
     while open_ones:
-        counts = map(
-            len,
-            token_ids(
-                tokenizer, [_shown(flat[i], n_shots[i]) for i in open_ones],
-                add_special_tokens=False,
-            ),
-        )  # fmt: skip
+        counts = token_counts(voice.tokenizer, [texts[i] for i in open_ones])
         open_ones = [
             i
             for i, count in zip(open_ones, counts, strict=True)
@@ -63,15 +61,36 @@ def _fitted(samples: Sequence[Sample], tokenizer: Tokenizer) -> list[tuple[Query
         ]
         for i in open_ones:
             n_shots[i] -= 1
+            texts[i] = _shown(flat[i], n_shots[i], voice)
     rest = iter(
-        dataclasses.replace(query, text=_shown(query, n), head="", shots=())
-        for query, n in zip(flat, n_shots, strict=True)
+        dataclasses.replace(query, text=text, head="", shots=())
+        for query, text in zip(flat, texts, strict=True)
     )
     return [tuple(islice(rest, len(sample.queries))) for sample in samples]
 
 
-def _shown(query: Query, n_shots: int) -> str:
-    return query.head + "".join(query.shots[:n_shots]) + query.text
+def _for_voice(query: Query, voice: Voice) -> Query:
+    """Return a conversation as it is, or what stands for it where there is no template."""
+    if query.role is None or voice.template is not None:
+        return query
+    if query.plain is None:
+        raise TaskError(
+            "the model has no chat template, nor has the profile a format of its own: choose a "
+            "profile without chat, or put a chat_template.jinja beside the model"
+        )
+    return query.plain
+
+
+def _shown(query: Query, n_shots: int, voice: Voice) -> str:
+    text = query.head + "".join(query.shots[:n_shots]) + query.text
+    if query.role is None:
+        return text
+    return voice.say(query.turns, Message(query.role, text), query.cue)
+
+
+def token_counts(tokenizer: Tokenizer, texts: Sequence[str]) -> list[int]:
+    """Return how many tokens texts have, special ones not added."""
+    return [len(ids) for ids in token_ids(tokenizer, texts, add_special_tokens=False)]
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,18 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from peval import conclude
+from peval.chat import Voice, template_for
 from peval.choices import prompts_of
 from peval.machine import record_rate
 from peval.plan import Encoded, plan
 from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
+from peval.prompts import Prompt, Tokenizer
 from peval.results import Results
 from peval.rundir import PLANNED
 from peval.store import Store
 from peval.tokenizer import load_tokenizer
-from peval.types import Dataset, Engine, Request
+from peval.types import Dataset, Engine, Request, Sample, Task
 
 ENOUGH_TO_TIME = 50
 
@@ -53,13 +55,28 @@ def planned(setup: Setup, store: Store, engine: Engine) -> list[Request]:
 def plan_requests(setup: Setup) -> tuple[dict[str, Dataset], list[Request]]:
     """Read the tasks' data and return it by task, with the requests that it makes."""
     tokenizer = load_tokenizer(setup.base)
-    context = setup.serving.max_model_len
     data = {task.name: setup.read(task) for task in setup.tasks}
     encoded = [
-        Encoded(task, samples, prompts_of(samples, task.profile, tokenizer, context))
+        Encoded(task, samples, _prompts(setup, task, samples, tokenizer))
         for task, samples in ((task, data[task.name].samples) for task in setup.tasks)
     ]
     return data, plan(encoded, setup.base, setup.adapters, setup.serving, setup.job.with_base)
+
+
+def _prompts(
+    setup: Setup, task: Task, samples: Sequence[Sample], tokenizer: Tokenizer
+) -> dict[str | None, list[tuple[Prompt, ...]]]:
+    """Return each system's prompts; systems that are spoken to alike share theirs."""
+    chat, context = task.profile.chat, setup.serving.max_model_len
+    made: dict[Voice, list[tuple[Prompt, ...]]] = {}
+    found = {}
+    for adapter in (None, *setup.adapters):
+        template = template_for(adapter, setup.base, chat)
+        voice = Voice(tokenizer, template, chat.system if chat else None)
+        if voice not in made:
+            made[voice] = prompts_of(samples, task.profile, voice, context)
+        found[adapter.name if adapter else None] = made[voice]
+    return found
 
 
 def answer(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from peval.errors import RunError
-from peval.types import Adapter, Decoding, Profile, Task
+from peval.types import Adapter, Chat, Decoding, Profile, Task
 
 MANIFEST_VERSION = 1
 PLANNED = "absent"
@@ -153,6 +153,7 @@ def task_of(fields: dict[str, Any]) -> Task:
     decoding = dict(profile["decoding"])
     decoding["stop"] = tuple(decoding["stop"])
     profile["decoding"] = Decoding(**decoding)
+    profile["chat"] = Chat(**profile["chat"]) if profile["chat"] else None
     return Task(**own | {"profile": Profile(**profile), "metrics": tuple(fields["metrics"])})
 
 

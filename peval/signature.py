@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,9 @@ def signature(
         how += f"n{decoding.n}"
     options = ",".join(f"{key}={value}" for key, value in sorted(serving["options"].items()))
     settings = ",".join(
-        f"{key}={value}" for key, value in sorted(task.settings.items()) if key != "include_path"
+        f"{key}={value}".replace("|", "¦")
+        for key, value in sorted(task.settings.items())
+        if key not in ("include_path", "system_instruction")
     )
     parts = {
         "task": f"{task.name}.v{task.version}",
@@ -36,6 +39,7 @@ def signature(
         "adapter": adapter.sha256[:12] if adapter else "none",
         "route": adapter.route if adapter else "none",
         "decoding": f"{how},{decoding.max_tokens}",
+        **_chat(manifest, task, adapter),
         **({"settings": settings} if settings else {}),
         "n": str(n_items),
         "interval": stats.INTERVAL,
@@ -47,7 +51,24 @@ def signature(
     return "|".join(f"{key}:{value}" for key, value in parts.items())
 
 
-FREE = ("adapter", "route", "n", "interval")
+def _chat(manifest: Mapping[str, Any], task: Task, adapter: Adapter | None) -> dict[str, str]:
+    """Return whose chat template spoke, its hash and the system instruction's, if in any chat."""
+    chat = task.profile.chat
+    system = chat.system if chat else task.settings.get("system_instruction")
+    said = (
+        {} if system is None
+        else {"system": hashlib.sha256(str(system).encode()).hexdigest()[:12]}
+    )  # fmt: skip
+    if chat is None:
+        return said
+    origin, sha256 = manifest["config"]["chat"][task.name][adapter.name if adapter else ""] or (
+        "nobody", "none",
+    )  # fmt: skip
+    turns = "" if chat.multiturn else ",one-turn"
+    return {"chat": sha256[:12] + turns, "chat-of": origin} | said
+
+
+FREE = ("adapter", "route", "chat-of", "n", "interval")
 """Fields that a comparison may differ in: its subject, and what it counts and computes anew."""
 
 

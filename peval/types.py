@@ -30,12 +30,27 @@ class Decoding:
 
 
 @dataclass(frozen=True)
+class Chat:
+    """Asking in conversations, which the chat template of a model turns into text.
+
+    The template is the adapter's, else the base's, else the profile's ``own`` (a file of
+    ``tasks/chat``); a model without any is asked in plain text. ``template`` names one of several
+    that a model may have. ``multiturn`` makes each of lm-eval's examples a turn.
+    """
+
+    own: str | None = None
+    template: str | None = None
+    system: str | None = None
+    multiturn: bool = True
+
+
+@dataclass(frozen=True)
 class Profile:
     """A published way of asking: prompt, lengths, decoding, instances per task.
 
     ``max_source_tokens`` is the longest prompt in tokens; None means what the model's context
-    leaves beside the answer. ``instances_per_task`` of None means all. ``chat`` puts the prompt
-    into a chat format.
+    leaves beside the answer. ``instances_per_task`` of None means all. With ``chat``, prompts are
+    conversations.
     """
 
     name: str
@@ -44,7 +59,7 @@ class Profile:
     max_source_tokens: int | None
     instances_per_task: int | None
     decoding: Decoding
-    chat: bool = False
+    chat: Chat | None = None
 
 
 @dataclass(frozen=True)
@@ -86,12 +101,24 @@ class Instruction:
 
 
 @dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True)
 class Query:
     """One question in words: go on from ``text``, or say how likely each continuation is.
 
     ``rolling`` asks for the likelihood of the text itself, in windows where it is long. Before the
     text come ``head`` and ``shots``, the last of which are left out until the prompt has at most
     ``max_tokens``. With a ``label``, a continuation stands for its first or last token alone.
+
+    With a ``role``, all that is the last turn of a conversation after ``turns``: the user's, or
+    the assistant's, which the answer continues. A chat template makes it text; ``cue`` stands
+    behind. A model without a template is asked ``plain`` instead.
     """
 
     text: str
@@ -102,6 +129,10 @@ class Query:
     shots: tuple[str, ...] = ()
     max_tokens: int | None = None
     label: Literal["first", "last"] | None = None
+    role: Literal["user", "assistant"] | None = None
+    turns: tuple[Message, ...] = ()
+    cue: str = ""
+    plain: Query | None = None
 
 
 @dataclass(frozen=True)

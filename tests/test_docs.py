@@ -16,6 +16,7 @@ PAGES = (
     "README.md",
     "docs/adapters.md",
     "docs/lm-eval.md",
+    "docs/chat.md",
     "docs/runs.md",
     "docs/statistics.md",
     "docs/decisions.md",

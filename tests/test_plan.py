@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +20,14 @@ def adapter(name: str, sha256: str = "a") -> Adapter:
     return Adapter(name, Path(name), sha256 * 64, "LoRA", 8, ("q_proj",), None, False)
 
 
+def alike(prompts: list[tuple[Prompt, ...]]) -> defaultdict[str | None, list[tuple[Prompt, ...]]]:
+    """The same prompts for every system."""
+    return defaultdict(lambda: prompts)
+
+
 def encoded(*ids: tuple[int, ...]) -> list[Encoded]:
     samples = [Sample(str(i), "x", ("y",), "c") for i in range(len(ids))]
-    return [Encoded(TASK, samples, [(Prompt(one, False),) for one in ids])]
+    return [Encoded(TASK, samples, alike([(Prompt(one, False),) for one in ids]))]
 
 
 def one_key(**changes: object) -> str:
@@ -39,7 +45,7 @@ def one_key(**changes: object) -> str:
     prompt = Prompt(changes.get("prompt", (1, 2, 3)), False)  # type: ignore[arg-type]
     scored = {k: v for k, v in changes.items() if k in ("choices", "with_moments")}
     prompt = replace(prompt, **scored)  # type: ignore[arg-type]
-    part = Encoded(task, [Sample("s", "x", ("y",), "c")], [(prompt,)])
+    part = Encoded(task, [Sample("s", "x", ("y",), "c")], alike([(prompt,)]))
     return plan([part], base, [who], serving, with_base=False)[0].key
 
 

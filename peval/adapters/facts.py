@@ -14,6 +14,7 @@ _TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt",
 )  # fmt: skip
 _TEMPLATES = ("chat_template.jinja", "chat_template.json")
+_MORE_TEMPLATES = "additional_chat_templates"
 _MAX_BYTES = 1 << 26
 _CREDIBLE = (int, float, str)
 
@@ -41,14 +42,28 @@ def template_difference(path: Path, base: Base | None) -> str:
 
 def chat_template(path: Path) -> str | None:
     """Return the chat template in a directory as text; it is not rendered here."""
-    if (path / _TEMPLATES[0]).is_file():
-        data = (path / _TEMPLATES[0]).read_bytes()[:_MAX_BYTES]
-        return data.decode("utf-8", "replace")
-    for name in (_TEMPLATES[1], "tokenizer_config.json"):
-        found = _read(path / name).get("chat_template")
-        if found:
-            return found if isinstance(found, str) else repr(found)
-    return None
+    return chat_templates(path).get("default")
+
+
+def chat_templates(path: Path) -> dict[str, str]:
+    """Return the chat templates in a directory by name, unrendered; the usual one is "default"."""
+    found: dict[str, str] = {}
+    for name in ("tokenizer_config.json", _TEMPLATES[1]):  # the later wins, as in transformers
+        given = _read(path / name).get("chat_template")
+        rows = given if isinstance(given, list) else [{"name": "default", "template": given}]
+        found |= {
+            str(row["name"]): row["template"]
+            for row in rows
+            if isinstance(row, dict) and isinstance(row.get("template"), str) and "name" in row
+        }
+    files = {"default": path / _TEMPLATES[0]}
+    files |= {file.stem: file for file in sorted((path / _MORE_TEMPLATES).glob("*.jinja"))}
+    found |= {name: _text(file) for name, file in files.items() if file.is_file()}
+    return {name: text for name, text in found.items() if text}
+
+
+def _text(file: Path) -> str:
+    return file.read_bytes()[:_MAX_BYTES].decode("utf-8", "replace")
 
 
 def added_tokens(path: Path, base: Base | None) -> list[str]:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peval.adapters.facts import chat_template
+from peval.adapters.facts import chat_templates
 from peval.errors import AdapterError
 from peval.strict_json import show
 
@@ -54,16 +54,18 @@ except Exception:
 
 
 def check_template(directory: Path) -> None:
-    """Refuse a chat template that does not end, or that is none.
+    """Refuse chat templates that do not end, or that are none.
 
     Raises
     ------
     AdapterError
-        Says what is wrong with it.
+        Says what is wrong with the first such.
     """
-    text = chat_template(directory)
-    if text is None:
-        return
+    for text in chat_templates(directory).values():
+        _check(directory, text)
+
+
+def _check(directory: Path, text: str) -> None:
     if len(text) > _MAX_CHARACTERS:
         raise AdapterError(f"{directory}: chat_template: longer than {_MAX_CHARACTERS} characters")
     try:

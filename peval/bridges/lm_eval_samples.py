@@ -13,11 +13,12 @@ from functools import cache
 from itertools import groupby
 from typing import Any
 
-from peval.bridges.lm_eval_tasks import PREFIX, load
+from peval.bridges.lm_eval_tasks import FEWSHOT_SEED, PREFIX, load
 from peval.errors import TaskError
-from peval.types import Dataset, Decoding, Query, Sample, Task
+from peval.types import Chat, Dataset, Decoding, Message, Query, Sample, Task
 
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")  # of a function that a config holds, new in each process
+_TALK = "\0conversation "
 DEFAULT_MAX_TOKENS = 256  # as in lm-eval's own backends
 
 
@@ -66,49 +67,96 @@ def harness_task(task: Task) -> Any:
 def read(task: Task) -> Dataset:
     """Return a task's documents as samples, with the texts that lm-eval would send."""
     harness = harness_task(task)
-    instances = built_instances(task)
     documents = dict(harness.doc_iterator(limit=task.profile.instances_per_task))
+    asked = _by_document(built_instances(task))
+    plain = _by_document(_instances(task, None)) if task.profile.chat else {}
     samples = [
-        _sample(task, harness, documents[number], number, list(mine))
-        for number, mine in groupby(instances, key=lambda one: one.doc_id)
+        _sample(harness, documents[number], number, mine, plain.get(number, []))
+        for number, mine in asked.items()
     ]
     return Dataset(samples=tuple(samples), files=())
 
 
 def built_instances(task: Task) -> list[Any]:
     """Return lm-eval's requests of a task in its order; documents follow one another."""
-    return list(_built(harness_task(task), task.profile.instances_per_task))
+    return _instances(task, task.profile.chat)
+
+
+def _instances(task: Task, chat: Chat | None) -> list[Any]:
+    system = task.settings.get("system_instruction")
+    limit = task.profile.instances_per_task
+    return list(_built(harness_task(task), limit, chat, str(system) if system else None))
 
 
 @cache
-def _built(harness: Any, limit: int | None) -> tuple[Any, ...]:
-    """Build a task's requests once: the draw of examples goes on from wherever it stopped."""
+def _built(harness: Any, limit: int | None, chat: Chat | None, system: str | None) -> Any:
+    """Build a task's requests once, from the seed on; conversations stay in turns."""
+    harness.set_fewshot_seed(seed=FEWSHOT_SEED)
     with contextlib.redirect_stderr(io.StringIO()):  # lm-eval's progress bar
-        harness.build_all_requests(limit=limit, rank=0, world_size=1)
+        harness.build_all_requests(
+            limit=limit, rank=0, world_size=1, system_instruction=system,
+            apply_chat_template=chat is not None,
+            fewshot_as_multiturn=chat is not None and chat.multiturn,
+            chat_template=_held if chat is not None else None,
+        )  # fmt: skip
     return tuple(harness.instances)
 
 
-def _sample(task: Task, harness: Any, doc: Any, number: int, instances: Sequence[Any]) -> Sample:
-    queries = tuple(_queries(instances))
-    target = harness.doc_to_target(doc)
+def _held(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+    """Stand in for a model's chat template: keep the turns, so that each model's can be applied."""
+    return f"{_TALK}{json.dumps(messages)}"
+
+
+def _by_document(instances: Sequence[Any]) -> dict[int, list[Any]]:
+    return {n: list(mine) for n, mine in groupby(instances, key=lambda one: one.doc_id)}
+
+
+def _sample(
+    harness: Any, doc: Any, number: int, instances: Sequence[Any], plain: Sequence[Any]
+) -> Sample:
+    queries = list(_queries(harness, instances))
+    if plain:
+        queries = [
+            query if query.role is None else dataclasses.replace(query, plain=other)
+            for query, other in zip(queries, _queries(harness, plain), strict=True)
+        ]
     return Sample(
         id=str(number),
         input=queries[0].text,
-        targets=(str(target),),
+        targets=(str(harness.doc_to_target(doc)),),
         cluster=str(number),
-        queries=queries,
+        queries=tuple(queries),
     )
 
 
-def _queries(instances: Sequence[Any]) -> Iterator[Query]:
+def _queries(harness: Any, instances: Sequence[Any]) -> Iterator[Query]:
     """Yield what a document's requests ask; neighbours on one text are one question of choice."""
     for (kind, text), mine in groupby(instances, key=lambda one: (one.request_type, one.args[0])):
+        query = _query(harness, text)
         if kind == "loglikelihood":
-            yield Query(text, tuple(str(one.args[1]) for one in mine))
+            choices = tuple(str(one.args[1]) for one in mine)
+            yield dataclasses.replace(query, continuations=choices)
         elif kind == "loglikelihood_rolling":
-            yield from (Query(text, rolling=True) for _ in mine)
+            yield from (dataclasses.replace(query, rolling=True) for _ in mine)
         else:
-            yield from (Query(text, decoding=_decoding(one.args[1])) for one in mine)
+            yield from (dataclasses.replace(query, decoding=_decoding(one.args[1])) for one in mine)
+
+
+def _query(harness: Any, text: str) -> Query:
+    """Return a text as a question, and a conversation with its turns."""
+    if _TALK not in text:
+        return Query(text)
+    before, _, talk = text.partition(_TALK)
+    try:
+        *turns, last = [Message(**turn) for turn in json.loads(talk)]
+    except ValueError:
+        before = "something"
+    if before or last.role == "system":
+        raise TaskError(
+            f"lm-eval's {harness.config.task} writes around its conversation, which peval does "
+            "not; leave out --apply-chat-template"
+        )
+    return Query(last.content, role=last.role, turns=tuple(turns))
 
 
 def _decoding(arguments: dict[str, Any]) -> Decoding:

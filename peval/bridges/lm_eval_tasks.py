@@ -8,16 +8,20 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from peval.errors import DataError, TaskError
+from peval.errors import DataError, TaskError, UsageError
 
 PREFIX = "lm-eval:"
-SETTINGS = ("num_fewshot", "include_path", "allow_task_code")
+MISSING = 'lm-eval is not installed: pip install "peval[lm-eval]"'
+SETTINGS = (
+    "num_fewshot", "include_path", "allow_task_code", "fewshot_as_multiturn", "gen_kwargs",
+)  # fmt: skip
+FEWSHOT_SEED = 1234  # as in lm_eval.evaluator
 
 
 def load(name: str, settings: Mapping[str, object]) -> dict[str, Any]:
@@ -28,7 +32,8 @@ def load(name: str, settings: Mapping[str, object]) -> dict[str, Any]:
     name
         As lm-eval knows it.
     settings
-        ``num_fewshot``, ``include_path`` (a folder of task files) and ``allow_task_code``.
+        ``num_fewshot``, ``gen_kwargs``, ``include_path`` (a folder of task files) and
+        ``allow_task_code``.
 
     Raises
     ------
@@ -39,6 +44,30 @@ def load(name: str, settings: Mapping[str, object]) -> dict[str, Any]:
     """
     wanted = {key: settings[key] for key in SETTINGS if key in settings}
     return _load(name, json.dumps(wanted, sort_keys=True))
+
+
+def generation_settings(given: Sequence[str]) -> dict[str, Any]:
+    """Read ``--gen-kwargs`` as lm-eval's own command line does: KEY=VALUE pairs or JSON.
+
+    Raises
+    ------
+    UsageError
+        A word is no pair.
+    """
+    try:
+        from lm_eval._cli.utils import key_val_to_dict, try_parse_json
+    except ImportError as error:
+        raise TaskError(MISSING) from error
+    whole = try_parse_json(given[0])
+    if isinstance(whole, dict):
+        return whole
+    found: dict[str, Any] = {}
+    for word in given:
+        try:
+            found |= key_val_to_dict(word)
+        except ValueError as error:
+            raise UsageError(f"--gen-kwargs {word}: {error}") from None
+    return found
 
 
 def harness_version() -> str:
@@ -72,7 +101,7 @@ def _manager(include_path: str | None) -> Any:
     try:
         from lm_eval.tasks import TaskManager
     except ImportError as error:
-        raise TaskError('lm-eval is not installed: pip install "peval[lm-eval]"') from error
+        raise TaskError(MISSING) from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     return TaskManager(include_path=include_path)
 
@@ -98,4 +127,6 @@ def _prepare(task: Any, settings: Mapping[str, Any]) -> None:
         task.set_config(key="num_fewshot", value=n_fewshot)
     elif own is None:
         task.set_config(key="num_fewshot", value=0)
-    task.set_fewshot_seed(seed=1234)
+    if settings.get("gen_kwargs") and task.get_config("output_type") == "generate_until":
+        task.set_config(key="generation_kwargs", value=settings["gen_kwargs"], update=True)
+    task.set_fewshot_seed(seed=FEWSHOT_SEED)

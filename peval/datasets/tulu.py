@@ -6,6 +6,7 @@ A task's settings say which variant: ``reasoning`` (chain of thought or the answ
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +23,6 @@ from peval.datasets.tulu_prompts import (
     decoding,
     gsm8k_prompt,
     mmlu_prompt,
-    plain,
-    tulu_chat,
 )
 from peval.errors import TaskError
 from peval.types import Query, Sample, Task
@@ -116,14 +115,17 @@ def _mmlu(task: Task, folder: Path) -> list[Sample]:
 
 
 def _query(task: Task, prompt: Prompt) -> Query:
-    how = decoding(_profile(task), cast(Suite, task.reader), task.profile.chat)
-    return Query(_form(task)(prompt), decoding=how)
+    chat = task.profile.chat is not None
+    how = decoding(_profile(task), cast(Suite, task.reader), chat)
+    if not chat:
+        return Query(prompt.plain, decoding=how)
+    return Query(prompt.user, decoding=how, role="user", cue=prompt.cue)
 
 
 def _choice_query(task: Task, question: mmlu.Question, shots: Sequence[mmlu.Question]) -> Query:
     """Return a question whose shots can be left out from the last one on."""
-    form = _form(task)
-    texts = [form(mmlu_prompt(question, shots[:n])) for n in range(len(shots) + 1)]
+    prompts = [mmlu_prompt(question, shots[:n]) for n in range(len(shots) + 1)]
+    texts = [prompt.user if task.profile.chat else prompt.plain for prompt in prompts]
     head = _common_start(texts)
     bodies = [text[len(head) :] for text in texts]
     tail = bodies[0]
@@ -133,10 +135,13 @@ def _choice_query(task: Task, question: mmlu.Question, shots: Sequence[mmlu.Ques
     ]
     assert all(head + "".join(shown[:n]) + tail == text for n, text in enumerate(texts))
     label: Literal["first", "last"] = "first" if _profile(task) == "tulu1" else "last"
-    return Query(
+    query = Query(
         tail, _choices(task), head=head, shots=tuple(shown),
         max_tokens=MMLU_MAX_PROMPT_TOKENS, label=label,
     )  # fmt: skip
+    if task.profile.chat is None:
+        return query
+    return dataclasses.replace(query, role="user", cue=prompts[0].cue)
 
 
 def _common_start(texts: Sequence[str]) -> str:
@@ -151,10 +156,6 @@ def _choices(task: Task) -> tuple[str, ...]:
 
 def _profile(task: Task) -> Profile:
     return cast(Profile, task.profile.prompt)
-
-
-def _form(task: Task) -> Callable[[Prompt], str]:
-    return tulu_chat if task.profile.chat else plain
 
 
 def _reasons(task: Task) -> bool:

@@ -53,25 +53,6 @@ class Prompt:
     plain: str
 
 
-def plain(prompt: Prompt) -> str:
-    """Return the text for a model without a chat format."""
-    return prompt.plain
-
-
-def tulu_chat(prompt: Prompt) -> str:
-    """Return the text in the Tulu chat format, the assistant's turn begun with the cue."""
-    return with_cue(f"<|user|>\n{prompt.user}\n<|assistant|>\n", prompt.cue)
-
-
-def with_cue(templated: str, cue: str) -> str:
-    """Append the cue to a chat template's text, after a space unless it ends in white space.
-
-    >>> with_cue("[INST] How many? [/INST]", "Answer:")
-    '[INST] How many? [/INST] Answer:'
-    """
-    return templated + (cue if templated.endswith(("\n", " ")) else f" {cue}")
-
-
 def decoding(profile: Profile, suite: Suite, chat: bool) -> Decoding:
     r"""Return how answers are generated: greedily, with the suite's limit and stop strings.
 
@@ -109,7 +90,7 @@ def fitting_mmlu_prompt(
     Parameters
     ----------
     form
-        What makes a prompt the text that is tokenized: `plain`, `tulu_chat`, or another template.
+        What makes a prompt the text that is tokenized.
     count_tokens
         Without special tokens.
 

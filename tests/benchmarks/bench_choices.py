@@ -81,6 +81,7 @@ def lm_eval_seconds(base: str, n_questions: int, batch: str, kind: str) -> float
 def peval_seconds(base: str, n_questions: int, batch: str, kind: str) -> float:
     """Return the seconds that peval takes."""
     from peval.api import open_engine
+    from peval.chat import Voice
     from peval.plan import Encoded, plan
     from peval.prepare import Job, prepare
     from peval.progress import Silent
@@ -94,14 +95,15 @@ def peval_seconds(base: str, n_questions: int, batch: str, kind: str) -> float:
         setup = prepare(Job(base=base, tasks=(str(file),), dtype="float32", engine="vllm",
                             out=str(Path(folder) / "run")))  # fmt: skip
         engine = open_engine(setup, Silent())
-        tokenizer = load_tokenizer(setup.base)
+        voice = Voice(load_tokenizer(setup.base))
         context = setup.serving.max_model_len
 
         def answer(asked: list[tuple[str, tuple[str, ...]]]) -> int:
             samples = [
                 Sample(str(i), "", (), "", queries=(Query(*one),)) for i, one in enumerate(asked)
             ]
-            encoded = Encoded(setup.tasks[0], samples, encode_queries(samples, tokenizer, context))
+            prompts = encode_queries(samples, voice, context)
+            encoded = Encoded(setup.tasks[0], samples, {None: prompts})
             requests = plan([encoded], setup.base, [], setup.serving)
             return sum(len(done.likelihoods) for done in engine.complete(requests))
 

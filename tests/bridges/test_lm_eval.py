@@ -12,16 +12,16 @@ import pytest
 import yaml
 from bridges.toy_harness import TASKS, write_tasks
 from scripted import TOY, ScriptedEngine
+from voices import PLAIN, TOKENIZER
 
 import peval
 from peval import api
-from peval.bases import load_base
 from peval.bridges import lm_eval_tasks
 from peval.errors import DataError, RunError, TaskError
 from peval.prepare import Job, prepare
 from peval.prompts import token_ids
 from peval.queries import SPARE_TOKENS, encode_queries
-from peval.tokenizer import load_tokenizer
+from peval.store import Store
 from peval.types import Query, Sample
 
 pytestmark = [
@@ -130,7 +130,76 @@ def test_numbers_are_lm_evals_own(
                 assert found.low <= found.value <= found.high
                 n_compared += 1
     print(f"\n{engine}: {n_compared} numbers are lm-eval's")
-    assert n_compared == 2 * 14
+    assert n_compared == 2 * 16
+
+
+CHAT = (
+    "{{ bos_token }}{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}"
+    "{% if add_generation_prompt %}<assistant>{% endif %}"
+)
+TEMPLATES = {None: CHAT, "generalist": CHAT.replace("{{ bos_token }}", "").replace("</", "\n</")}
+SPOKEN = ["toy_generate", "toy_cloze", "toy_choice", "toy_fewshot", "toy_mutual", "toy_begun"]
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(("multiturn", "system"), [(True, None), (False, "Answer with one word.")])
+def test_conversations_are_lm_evals_own(
+    multiturn: bool, system: str | None, folder: Path, merged: Path, tmp_path: Path
+) -> None:
+    """Prompts and numbers, of a base with a template and an adapter with another, BOS or none."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    models = {None: tmp_path / "base", "generalist": tmp_path / "merged"}
+    adapter = tmp_path / "generalist"
+    for place, source in zip(
+        [*models.values(), adapter], [TOY / "base", merged, ADAPTER], strict=True
+    ):
+        shutil.copytree(source, place)
+    for name, place in [*models.items(), ("generalist", adapter)]:
+        (place / "chat_template.jinja").write_text(TEMPLATES[name])
+    how = {"max_gen_toks": 5, "until": ["e"]}
+    results = peval.score(
+        base=str(models[None]), adapters=[str(adapter)], tasks=[f"lm-eval:{t}" for t in SPOKEN],
+        lm_eval={"include_path": str(folder), "num_fewshot": 2, "gen_kwargs": how,
+                 "fewshot_as_multiturn": multiturn},
+        apply_chat_template=True, system_instruction=system, limit=LIMIT, dtype="float32",
+        engine="hf", allow_base_mismatch=True, out=str(tmp_path / "run"),
+    )  # fmt: skip
+    assert results.complete
+    with Store(tmp_path / "run" / "store.sqlite") as store:
+        asked = {(r.task, r.adapter, r.sample_id): r for r in store.requests() if r.part == 0}
+    n_compared = 0
+    for name, model in models.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            reference = simple_evaluate(
+                model="hf", model_args={"pretrained": str(model), "dtype": "float32"},
+                tasks=SPOKEN, num_fewshot=2, gen_kwargs=how, apply_chat_template=True,
+                fewshot_as_multiturn=multiturn, system_instruction=system,
+                task_manager=TaskManager(include_path=str(folder), include_defaults=False),
+                batch_size=8, device="cpu", limit=LIMIT, bootstrap_iters=0, log_samples=True,
+            )  # fmt: skip
+        for task, samples in reference["samples"].items():
+            for row in samples:
+                ours = asked[f"lm-eval:{task}", name, str(row["doc_id"])]
+                text = row["arguments"][0][0]
+                text = text if task == "toy_generate" else text.rstrip()
+                special = not text.startswith("<s>")
+                (ids,) = token_ids(TOKENIZER, [text], add_special_tokens=special)
+                assert list(ours.prompt_token_ids) == ids
+        for task, metrics in reference["results"].items():
+            for key, expected in metrics.items():
+                metric, _, filter_name = key.partition(",")
+                if "stderr" in metric or not isinstance(expected, float):
+                    continue
+                found = results.estimate(
+                    f"lm-eval:{task}", metric if filter_name == "none" else key, name
+                )
+                assert found.value == pytest.approx(expected, rel=2e-5, abs=1e-9), (task, key)
+                n_compared += 1
+    print(f"\n{n_compared} numbers of conversations are lm-eval's")
+    assert n_compared == 2 * 13
 
 
 def test_rescoring_needs_no_engine_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
@@ -223,9 +292,9 @@ def words(n: int) -> Sample:
 def test_windows_are_lm_evals(n_words: int) -> None:
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
-    tokenizer, context = load_tokenizer(load_base(str(TOY / "base"))), 34
+    tokenizer, context = TOKENIZER, 34
     sample = words(n_words)
-    (prompts,) = encode_queries([sample], tokenizer, context)
+    (prompts,) = encode_queries([sample], PLAIN, context)
     (ids,) = token_ids(tokenizer, [sample.queries[0].text])
     prefix = tokenizer.bos_token_id
     assert prefix is not None
@@ -235,12 +304,12 @@ def test_windows_are_lm_evals(n_words: int) -> None:
 
 
 def test_long_contexts_are_cut_as_lm_eval_cuts_them() -> None:
-    tokenizer, context = load_tokenizer(load_base(str(TOY / "base"))), 40
+    tokenizer, context = TOKENIZER, 40
     query = Query("one two three four" * 30, (" a", " a rather long one", ""))
     with pytest.raises(DataError, match="empty or too long"):
-        encode_queries([Sample("s", "", (), "s", queries=(query,))], tokenizer, context)
+        encode_queries([Sample("s", "", (), "s", queries=(query,))], PLAIN, context)
     query = Query(query.text, query.continuations[:2])
-    (prompts,) = encode_queries([Sample("s", "", (), "s", queries=(query,))], tokenizer, context)
+    (prompts,) = encode_queries([Sample("s", "", (), "s", queries=(query,))], PLAIN, context)
     assert len(prompts) == 2
     assert all(prompt.was_cut for prompt in prompts)
     max_length = context - SPARE_TOKENS

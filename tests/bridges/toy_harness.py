@@ -62,6 +62,15 @@ TASKS: dict[str, dict[str, Any]] = {
         "doc_to_target": "{{gold}}",
         "metric_list": [{"metric": "acc"}, {"metric": "acc_mutual_info"}],
     },
+    "toy_begun": {
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{input}}",
+        "gen_prefix": "The answer is",
+        "doc_to_choice": "{{choices}}",
+        "doc_to_target": "{{gold}}",
+        "fewshot_split": "test",
+        "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
+    },
     "toy_rolling": {
         "output_type": "loglikelihood_rolling",
         "doc_to_text": "",

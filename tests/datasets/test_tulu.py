@@ -7,10 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
-from scripted import TOY
+from voices import PLAIN, TOKENIZER, TULU, chat, plain
 
 from peval import datasets
-from peval.bases import load_base
 from peval.catalog import load_task
 from peval.datasets import bbh, gsm8k, mmlu
 from peval.datasets.tulu_prompts import (
@@ -18,16 +17,12 @@ from peval.datasets.tulu_prompts import (
     choice_token_ids,
     fitting_mmlu_prompt,
     gsm8k_prompt,
-    plain,
-    tulu_chat,
 )
 from peval.errors import TaskError
 from peval.prompts import token_ids
 from peval.queries import encode_queries
-from peval.tokenizer import load_tokenizer
 from peval.types import Task
 
-TOKENIZER = load_tokenizer(load_base(str(TOY / "base")))
 PROFILES = ("tulu1", "tulu1-plain", "tulu2", "tulu2-plain")
 
 
@@ -67,13 +62,14 @@ def place(tmp_path: Path) -> Path:
 
 
 def encoded(task: Task, place: Path) -> list[tuple[list[int], tuple[tuple[int, ...], ...]]]:
-    prompts = encode_queries(datasets.read(task, place).samples, TOKENIZER, 4000)
+    voice = TULU if task.profile.chat else PLAIN
+    prompts = encode_queries(datasets.read(task, place).samples, voice, 4000)
     return [(list(p.token_ids), p.choices) for (p,) in prompts]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_generated_answers_are_asked_in_the_published_words(place: Path, profile: str) -> None:
-    form = tulu_chat if "plain" not in profile else plain
+    form = chat if "plain" not in profile else plain
     for name in ("cot", "direct"):
         task = load_task(f"gsm8k-{name}-full", profile)
         texts = [form(gsm8k_prompt(p, name == "cot")) for p in gsm8k.read(place / "gsm8k")]
@@ -93,7 +89,7 @@ def test_mmlu_leaves_out_the_shots_that_do_not_fit(
 
     for module in (tulu, tulu_prompts):
         monkeypatch.setattr(module, "MMLU_MAX_PROMPT_TOKENS", longest)
-    form = tulu_chat if "plain" not in profile else plain
+    form = chat if "plain" not in profile else plain
     task = load_task("mmlu-5-shot", profile)
     found, expected, n_shots = encoded(task, place), [], []
     dev = mmlu.read(place / "mmlu", "dev")

@@ -13,12 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
+from voices import chat, plain
 
+from peval.chat import begun
 from peval.datasets import bbh, gsm8k, mmlu, tydiqa
 from peval.datasets import tulu_prompts as tulu
 from peval.errors import DataError, TaskError
 
-FORMS = {"chat": tulu.tulu_chat, "plain": tulu.plain}
+FORMS = {"chat": chat, "plain": plain}
 TOY = Path(__file__).parents[1] / "toy" / "base" / "tokenizer.json"
 
 
@@ -47,7 +49,7 @@ def test_mmlu_with_a_shot():
         "Which?\nA. one\nB. two \nC. 3\nD. IV\nAnswer:"
     )
     assert prompt.user == prompt.plain
-    assert tulu.tulu_chat(prompt) == (f"<|user|>\n{prompt.plain}\n<|assistant|>\nThe answer is:")
+    assert chat(prompt) == (f"<|user|>\n{prompt.plain}\n<|assistant|>\nThe answer is:")
 
 
 def test_mmlu_without_shots():
@@ -98,7 +100,7 @@ def test_gsm8k_with_reasoning():
     assert prompt.user.endswith("23 - 15 is 8. So the answer is 8.\n\nQuestion: How many?")
     assert prompt.user.count("Question: ") == 9
     assert prompt.plain == prompt.user + "\nAnswer:"
-    assert tulu.tulu_chat(prompt) == f"<|user|>\n{prompt.user}\n<|assistant|>\nAnswer:"
+    assert chat(prompt) == f"<|user|>\n{prompt.user}\n<|assistant|>\nAnswer:"
 
 
 def test_gsm8k_direct():
@@ -132,7 +134,7 @@ def test_bbh_with_reasoning():
         "Q:  Last?"
     )
     assert prompt.plain == prompt.user + "\nA:"
-    assert tulu.tulu_chat(prompt) == f"<|user|>\n{prompt.user}\n<|assistant|>\nA:"
+    assert chat(prompt) == f"<|user|>\n{prompt.user}\n<|assistant|>\nA:"
 
 
 def test_bbh_direct():
@@ -172,10 +174,10 @@ def test_tydiqa_with_passage():
         "\n"
         "Kifungu: kifungu kingine.\nSwali: Lini?\nJibu:"
     )
-    assert tulu.tulu_chat(prompt).endswith("Swali: Lini?\n\n<|assistant|>\nJibu:")
+    assert chat(prompt).endswith("Swali: Lini?\n\n<|assistant|>\nJibu:")
     older = tulu.tydiqa_prompt("tulu1", ASKED, SHOT, cut=str.lower)
     assert older.plain == prompt.plain
-    assert tulu.tulu_chat(older).endswith("Swali: Lini?\n<|assistant|>\nJibu:")
+    assert chat(older).endswith("Swali: Lini?\n<|assistant|>\nJibu:")
 
 
 def test_tydiqa_without_passage():
@@ -212,7 +214,7 @@ def test_a_passage_that_fits_is_left_as_it_is():
     [("end", "end A:"), ("end\n", "end\nA:"), ("end ", "end A:"), ("end\t", "end\t A:")],
 )
 def test_a_cue_follows_white_space_or_brings_its_own(templated, text):
-    assert tulu.with_cue(templated, "A:") == text
+    assert begun(templated, "A:") == text
 
 
 @pytest.mark.parametrize(
