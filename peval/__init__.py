@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from peval.api import gate as gate
     from peval.api import load as load
     from peval.api import score as score
+    from peval.api import score_predictions as score_predictions
     from peval.results import Results as Results
 
-__all__ = ["Results", "__version__", "compare", "gate", "load", "score"]
+__all__ = ["Results", "__version__", "compare", "gate", "load", "score", "score_predictions"]
 
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import peval` and `peval --help` cost nothing.
-    if name in ("compare", "gate", "load", "score"):
+    if name in ("compare", "gate", "load", "score", "score_predictions"):
         from peval import api
 
         return getattr(api, name)

@@ -109,6 +109,49 @@ def rescore(run_dir: str | Path) -> Results:
     return conclude(RunDir(Path(run_dir)))
 
 
+def score_predictions(
+    predictions: Sequence[str | Path],
+    task: str,
+    *,
+    profile: str | None = None,
+    rule: str | None = None,
+    data_dir: str | Path | None = None,
+    limit: int | None = None,
+    out: str | Path | None = None,
+) -> Results:
+    """Score other people's predictions, without any model.
+
+    Parameters
+    ----------
+    predictions
+        JSON lines with ``id`` and ``prediction``; each file is one system.
+    task
+        A task of the catalogue, a JSONL file, or ``lm-eval:NAME``.
+    profile, rule
+        In place of the task's own; ``rule`` says how answers are found in texts
+        (`peval.scorers.extraction`).
+    data_dir, limit, out
+        As in `score`.
+
+    Raises
+    ------
+    PevalError
+        In one line, what is wrong and what to do.
+    """
+    from peval.predictions import chosen_task, import_predictions
+
+    if not predictions:
+        raise UsageError("nothing to score: give a file of predictions")
+    place = Path(data_dir) if data_dir else None
+    rundir = import_predictions(
+        [Path(one) for one in predictions],
+        chosen_task(task, profile, rule, limit),
+        place,
+        Path(out) if out else None,
+    )
+    return conclude(rundir)
+
+
 def report(run_dir: str | Path) -> Path:
     """Rewrite a run's report from its results; return the path."""
     rundir = RunDir(Path(run_dir))

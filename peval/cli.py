@@ -80,8 +80,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     report = _command(commands, "report", report_command, "write a run's report anew")
     report.add_argument("run", metavar="RUN")
-    rescore = _command(commands, "rescore", rescore_command, "score a run's completions anew")
-    rescore.add_argument("run", metavar="RUN")
+    _add_rescore(commands)
     _add_compare(commands)
     _add_gate(commands)
     doctor = _command(commands, "doctor", doctor_command, "check what this machine can run")
@@ -149,6 +148,22 @@ def _add_score(commands: Any) -> None:
                      help="take over completions from other runs")  # fmt: skip
     how.add_argument("--replay", metavar="RUN", help="the run that --engine replay answers from")
     how.add_argument("--dry-run", action="store_true", help="say what would be done, start nothing")
+
+
+def _add_rescore(commands: Any) -> None:
+    rescore = _command(commands, "rescore", rescore_command,
+                       "score a run's completions anew, or predictions from elsewhere")  # fmt: skip
+    rescore.add_argument("run", metavar="RUN", nargs="?")
+    theirs = rescore.add_argument_group("predictions from elsewhere")
+    theirs.add_argument("--predictions", nargs="+", action="extend", default=[], metavar="FILE",
+                        help="JSON lines of id and prediction; each is one system")  # fmt: skip
+    theirs.add_argument("--task", metavar="NAME", help="what they are predictions for")
+    theirs.add_argument("--profile", metavar="NAME", help="in place of the task's own")
+    theirs.add_argument("--rule", metavar="NAME", help="how answers are found in longer texts, in "
+                        "place of the task's own")  # fmt: skip
+    theirs.add_argument("--data-dir", metavar="DIR", help="benchmark data")
+    theirs.add_argument("--limit", type=int, metavar="N", help="at most N instances")
+    theirs.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
 
 
 def _add_compare(commands: Any) -> None:
@@ -241,10 +256,21 @@ def report_command(arguments: argparse.Namespace) -> int:
 
 def rescore_command(arguments: argparse.Namespace) -> int:
     """Run ``peval rescore``."""
-    from peval.api import rescore
+    from peval import api
+    from peval.errors import UsageError
     from peval.report.terminal import summary
 
-    results = rescore(arguments.run)
+    if bool(arguments.run) == bool(arguments.predictions):
+        raise UsageError("give a run, or --predictions FILE with --task NAME")
+    if arguments.run:
+        results = api.rescore(arguments.run)
+    else:
+        if not arguments.task:
+            raise UsageError("--predictions needs --task, which they are for (see `peval tasks`)")
+        results = api.score_predictions(
+            arguments.predictions, arguments.task, profile=arguments.profile, rule=arguments.rule,
+            data_dir=arguments.data_dir, limit=arguments.limit, out=arguments.out,
+        )  # fmt: skip
     _print_json(results.to_dict()) if arguments.json else print(summary(results))
     return 0 if results.complete else EXIT_PARTIAL
 

@@ -173,6 +173,7 @@ def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[st
         "serving": manifest["serving"],
         "seed": manifest["job"]["seed"],
         "with_base": manifest["job"]["with_base"],
+        "left_out": manifest.get("left_out", {}),
         "command": manifest["command"],
         "versions": manifest["versions"],
         "scorer": SCORER_VERSION,

@@ -1,73 +1,134 @@
-"""Other people's predictions: a JSONL of ids and texts, scored without any engine."""
+"""Other people's predictions: a JSONL of ids and texts becomes a run that no engine answered.
+
+Each file is a system of its own in the place of an adapter, so that scores, intervals, report and
+`peval compare` are those of any other run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from peval import catalog, datasets
 from peval.datasets import files
-from peval.errors import DataError
-from peval.types import Score
+from peval.errors import DataError, TaskError, UsageError
+from peval.machine import file_sha256
+from peval.rundir import PLANNED, RunDir, digest, record
+from peval.scorers.choice import CHOICE_METRICS
+from peval.scoring import rule_of
+from peval.store import Store
+from peval.types import Adapter, Completion, Drawn, Request, Sample, Task
+from peval.version import __version__
 
-Scorer = Callable[[str, str, Sequence[str]], Score]
-"""From key, prediction and targets to a score."""
+ENGINE = "predictions"
+"""What stands for the engine in a run of predictions."""
 
 
 @dataclass(frozen=True)
-class Rescored:
-    """Scores by id, in the order of the references; ``unknown`` are ids that have no reference."""
+class Given:
+    """The predictions of a file: one text or more by sample id."""
 
-    scores: Mapping[str, Score]
-    unknown: tuple[str, ...]
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """The ids without a prediction: their scores are failed, never averaged."""
-        return tuple(key for key, score in self.scores.items() if score.status == "failed")
+    name: str
+    path: Path
+    sha256: str
+    texts: Mapping[str, tuple[str, ...]]
 
 
-def score_predictions(
-    path: Path, references: Mapping[str, Sequence[str]], score: Scorer
-) -> Rescored:
-    """Score the predictions of a file against references by id.
+def import_predictions(
+    paths: Sequence[Path], task: Task, data_dir: Path | None, out: Path | None
+) -> RunDir:
+    """Write a run that holds predictions as completions; it is to be concluded yet.
 
     Parameters
     ----------
-    path
-        JSON lines, plain or gzipped, each with ``id`` (text or a whole number) and ``prediction``
-        (text).
-    references
-        Targets by id.
-    score
-        Such as `peval.scorers.squad.score_squad`.
+    paths
+        JSON lines, plain or gzipped, each with ``id`` (or ``task_id``) and ``prediction`` (or
+        ``completion``). Samples without a prediction stay unanswered and are never averaged.
+    task
+        Says which data is asked, and how answers are scored.
+    out
+        The run directory; None names one under ``peval-runs/``.
 
     Raises
     ------
     DataError
-        The file is missing, empty or malformed, an id stands in it twice, or none is known.
+        A file is missing, empty or malformed, an id stands in it twice, or none is known.
+    TaskError
+        The task scores likelihoods.
     """
-    predictions = read_predictions(path)
-    if not predictions.keys() & references.keys():
-        mine, other = next(iter(references), "none"), next(iter(predictions))
-        raise DataError(f"{path}: no id is known (here {other!r}; expected ids such as {mine!r})")
-    scores = {
-        key: score(key, predictions[key], targets)
-        if key in predictions
-        else Score(key, {}, "failed", why=f"no prediction in {path.name}")
-        for key, targets in references.items()
+    samples = datasets.read(task, data_dir).samples
+    _check_scores_texts(task, samples)
+    given = [
+        Given(name, path, file_sha256(path), read_predictions(path, task.profile.decoding.n > 1))
+        for name, path in zip(_names(paths), paths, strict=True)
+    ]
+    left_out = {one.name: _unknown(one, samples) for one in given}
+    config = {
+        "task": record(task),
+        "data": digest([[sample.id, sample.targets, sample.choices] for sample in samples]),
+        "predictions": {one.name: one.sha256 for one in given},
     }
-    return Rescored(scores, tuple(key for key in predictions if key not in references))
+    rundir = RunDir(out or Path("peval-runs") / f"{task.name}-{ENGINE}-{digest(config)[:8]}")
+    rundir.claim(config)
+    rundir.write_manifest(_manifest(task, given, config, left_out))
+    with Store(rundir.store) as store:
+        rows = [row for one in given for row in _rows(one, task, samples)]
+        store.put_plan({task.name: samples}, [request for request, _ in rows])
+        for _, completion in rows:
+            if completion is not None:
+                store.add(completion)
+        store.flush()
+    return rundir
 
 
-def read_predictions(path: Path) -> dict[str, str]:
-    """Return the predictions of a file by id; raises as `score_predictions` does."""
-    found: dict[str, str] = {}
+def chosen_task(name: str, profile: str | None, rule: str | None, limit: int | None) -> Task:
+    """Return the one task that predictions are for, with another rule of extraction if wanted.
+
+    Raises
+    ------
+    UsageError
+        The name stands for no task, or for several.
+    """
+    known = catalog.suites()
+    suites, tasks = ((name,), ()) if name in known else ((), (name,))
+    found = catalog.select(suites, tasks, profile).tasks
+    if len(found) != 1:
+        raise UsageError(f"--task {name} stands for {len(found)} tasks; give one: "
+                         f"{', '.join(task.name for task in found)}")  # fmt: skip
+    task = found[0]
+    how = dataclasses.replace(task.profile, chat=None)  # nobody was asked in any words of ours
+    if limit is not None:
+        how = dataclasses.replace(how, instances_per_task=limit)
+    metrics = CHOICE_METRICS if datasets.offers_choices(task) else task.metrics
+    task = dataclasses.replace(task, profile=how, metrics=metrics)
+    if rule is None:
+        return task
+    if task.rule is None:
+        raise UsageError(f"--rule {rule}: {task.name} extracts no answers from texts")
+    task = dataclasses.replace(task, rule=rule)
+    rule_of(task)
+    return task
+
+
+def read_predictions(path: Path, several: bool = False) -> dict[str, tuple[str, ...]]:
+    """Return the predictions of a file by id; with ``several``, an id may stand in it again.
+
+    Raises
+    ------
+    DataError
+        The file is missing, empty or malformed.
+    """
+    found: dict[str, tuple[str, ...]] = {}
     for where, _, text in files.read_lines(path):
         key, prediction = _prediction(files.parse(text, where), where)
-        if key in found:
+        if key in found and not several:
             raise DataError(f"{where}: the id {key!r} stands in an earlier line too")
-        found[key] = prediction
+        found[key] = (*found.get(key, ()), prediction)
     if not found:
         raise DataError(f"{path}: no lines; expected objects with 'id' and 'prediction'")
     return found
@@ -76,9 +137,83 @@ def read_predictions(path: Path) -> dict[str, str]:
 def _prediction(record: object, where: str) -> tuple[str, str]:
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
-    key, prediction = record.get("id"), record.get("prediction")
+    key = record.get("id", record.get("task_id"))
+    prediction = record.get("prediction", record.get("completion"))
     if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
         raise DataError(f"{where}: field 'id' must be text or a whole number")
     if not isinstance(prediction, str):
         raise DataError(f"{where}: field 'prediction' must be text")
     return str(key), prediction
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Name each file, with its folder where two have one name."""
+    stems = [path.name.removesuffix(".gz").removesuffix(".jsonl") for path in paths]
+    names = [
+        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}/{stem}"
+        for stem, path in zip(stems, paths, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise UsageError(f"--predictions: two files would both be called {names[0]!r}; rename one")
+    return names
+
+
+def _check_scores_texts(task: Task, samples: Sequence[Sample]) -> None:
+    for sample in samples:
+        asked = sample.queries
+        by_likelihood = any(q.continuations or q.rolling for q in asked) and not sample.choices
+        if by_likelihood or len(asked) > 1:
+            raise TaskError(f"{task.name} is scored by likelihoods, which predictions do not hold")
+
+
+def _unknown(given: Given, samples: Sequence[Sample]) -> int:
+    """Return how many predictions are for samples that the task has not; DataError if all are."""
+    n_known = len(given.texts.keys() & {sample.id for sample in samples})
+    if not n_known:
+        mine, other = samples[0].id, next(iter(given.texts))
+        raise DataError(
+            f"{given.path}: no id is known (here {other!r}; expected ids such as {mine!r})"
+        )
+    return len(given.texts) - n_known
+
+
+def _rows(
+    given: Given, task: Task, samples: Sequence[Sample]
+) -> list[tuple[Request, Completion | None]]:
+    """Return a request for each sample, answered where there is a prediction."""
+    rows: list[tuple[Request, Completion | None]] = []
+    for sample in samples:
+        texts = given.texts.get(sample.id)
+        parts = [ENGINE, given.name, given.sha256, task.name, sample.id]
+        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        asked = Request(key, task.name, sample.id, given.name, (), task.profile.decoding)
+        said = None
+        if texts is not None:
+            more = tuple(Drawn(text, (), "stop") for text in texts[1:])
+            said = Completion(key, texts[0], (), "stop", more=more)
+        rows.append((asked, said))
+    return rows
+
+
+def _manifest(
+    task: Task, given: Sequence[Given], config: dict[str, Any], left_out: dict[str, int]
+) -> dict[str, Any]:
+    """Return a manifest in which each file stands for an adapter, and no base for the base."""
+    systems = [
+        Adapter(one.name, one.path.resolve(), one.sha256, ENGINE, 0, (), None, False, "none")
+        for one in given
+    ]
+    return {
+        "status": "running",
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "config": config,
+        "base": {"name": "none", "sha256": "none"},
+        "base_files": {},
+        "adapters": [record(system) for system in systems],
+        "tasks": [record(task)],
+        "job": {"seed": 0, "with_base": False},
+        "serving": {"engine": ENGINE, "dtype": "none", "max_model_len": 0, "options": {}},
+        "versions": {"peval": __version__},
+        "left_out": left_out,
+        PLANNED: {task.name: []},
+    }

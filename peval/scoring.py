@@ -108,8 +108,11 @@ def _value(
 ) -> Mapping[str, float] | Score:
     if task.rule is not None:
         return score_answer(answer.key, answer.text, sample.targets, rule_of(task))
-    if sample.choices:
+    if sample.choices and answer.likelihoods:
         return score_choice(answer.likelihoods, sample, task.metrics)
+    if sample.choices:  # somebody's prediction, which names the one chosen
+        is_right = answer.text.strip() in [target.strip() for target in sample.targets]
+        return dict.fromkeys(task.metrics, float(is_right))
     return score_text(answer.text, sample.targets, task.metrics, tokenize)
 
 

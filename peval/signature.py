@@ -35,6 +35,7 @@ def signature(
         "task": f"{task.name}.v{task.version}",
         "profile": profile.name,
         "metric": f"{metric}.v{SCORER_VERSION}.{scorer}",
+        **({"rule": task.rule.format(profile=profile.prompt)} if task.rule else {}),
         "base": manifest["base"]["sha256"][:12],
         "adapter": adapter.sha256[:12] if adapter else "none",
         "route": adapter.route if adapter else "none",

@@ -28,6 +28,7 @@ from peval.types import (
     Example,
     Instruction,
     Likelihood,
+    Message,
     Moments,
     Query,
     Request,
@@ -337,8 +338,10 @@ def _instruction(fields: dict[str, Any]) -> Instruction:
 
 def _query_noun(fields: dict[str, Any]) -> Query:
     decoding = fields["decoding"] and _decoding(fields["decoding"])
+    plain = fields["plain"] and _query_noun(fields["plain"])
+    turns = tuple(Message(**turn) for turn in fields["turns"])
     texts = {name: tuple(fields[name]) for name in ("continuations", "shots")}
-    return Query(**{**fields, **texts, "decoding": decoding})
+    return Query(**{**fields, **texts, "decoding": decoding, "turns": turns, "plain": plain})
 
 
 def _decoding(fields: dict[str, Any]) -> Decoding:

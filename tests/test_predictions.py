@@ -1,16 +1,18 @@
-"""Other people's predictions."""
+"""Predictions from elsewhere, through the command line."""
 
 import gzip
 import json
 
+import pyarrow.parquet as pq
 import pytest
 
-from peval.errors import DataError
-from peval.predictions import read_predictions, score_predictions
-from peval.scorers.extraction import RULES, score_answer
-from peval.scorers.squad import score_squad
+import peval
+from peval.cli import main
+from peval.datasets import bbh, gsm8k
+from peval.errors import DataError, TaskError, UsageError
+from peval.predictions import read_predictions
 
-REFERENCES = {"a": ("1",), "b": ("2",), "c": ("3",)}
+ROWS = [{"id": name, "input": f"{name}?", "output": name.upper()} for name in "abc"]
 
 
 def write(path, *records):
@@ -19,33 +21,63 @@ def write(path, *records):
     return path
 
 
-def number(key, prediction, targets):
-    return score_answer(key, prediction, targets, RULES["tulu-gsm8k"])
+@pytest.fixture
+def task(tmp_path):
+    return str(write(tmp_path / "own.jsonl", *ROWS))
 
 
-def test_predictions_are_scored_in_the_order_of_the_references(tmp_path):
-    path = write(
-        tmp_path / "said.jsonl",
-        {"id": "x", "prediction": "9"},
-        {"id": "b", "prediction": "I make it 5", "model": "ours"},
-        {"id": "a", "prediction": "so 1"},
-        "",
-    )
-    found = score_predictions(path, REFERENCES, number)
-    assert list(found.scores) == ["a", "b", "c"]
-    assert found.scores["a"].values == {"exact_match": 1.0}
-    assert found.scores["b"].values == {"exact_match": 0.0}
-    assert (found.scores["c"].status, found.scores["c"].values) == ("failed", {})
-    assert found.scores["c"].why == "no prediction in said.jsonl"
-    assert (found.missing, found.unknown) == (("c",), ("x",))
+def score(tmp_path, task, *records, **options):
+    path = write(tmp_path / "said.jsonl", *records)
+    return peval.score_predictions([path], task, out=tmp_path / "run", **options)
 
 
-def test_numbers_serve_as_ids_and_files_may_be_gzipped(tmp_path):
+def test_what_is_missing_is_never_averaged_and_what_is_unknown_is_told(tmp_path, task, capsys):
+    found = score(tmp_path, task, {"id": "x", "prediction": "9"}, {"id": "b", "prediction": "B"},
+                  {"id": "a", "prediction": "so 1", "model": "theirs"}, "")  # fmt: skip
+    (estimate,) = [e for e in found.estimates if e.metric == "exact_match"]
+    assert (estimate.adapter, estimate.value, estimate.n_items, estimate.n_missing) == (
+        "said", 0.5, 2, 1,
+    )  # fmt: skip
+    assert not found.complete
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert report.startswith("# Predictions for own\n\n> **Partial.** 1 of 3 items have no pred")
+    assert "items that the task does not ask were left out: `said` 1." in report
+    command = ["rescore", "--predictions", str(tmp_path / "said.jsonl"), "--task", task]
+    assert main([*command, "--out", str(tmp_path / "run")]) == 3
+    assert "PARTIAL: 1 of 3 items have no prediction" in capsys.readouterr().out
+    assert main(["rescore", str(tmp_path / "run"), "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["estimates"] == found.to_dict()["estimates"]
+
+
+def test_several_files_are_compared(tmp_path, task):
+    for name, answers in (("one", "ABC"), ("two", "xBC")):
+        said = [{"id": r["id"], "prediction": a} for r, a in zip(ROWS, answers, strict=True)]
+        write(tmp_path / f"{name}.jsonl", *said)
+    files = [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
+    found = peval.score_predictions(files, task, out=tmp_path / "run")
+    assert found.complete
+    assert [found.estimate("own", "exact_match", n).value for n in ("one", "two")] == [1.0, 2 / 3]
+    (comparison,) = [
+        c
+        for c in peval.compare(tmp_path / "run", against="one").comparisons
+        if c.metric == "exact_match" and c.group is None
+    ]
+    assert (comparison.adapter, comparison.delta) == ("two", pytest.approx(-1 / 3))
+
+
+def test_choices_are_named(tmp_path):
+    task = write(tmp_path / "own.jsonl", {"id": "q", "input": "?", "choices": [" A", " B"],
+                                          "output": " B"})  # fmt: skip
+    found = score(tmp_path, str(task), {"id": "q", "prediction": "B"})
+    assert found.estimate("own", "accuracy", "said").value == 1.0
+
+
+def test_human_evals_words_are_understood_and_files_may_be_gzipped(tmp_path):
     path = tmp_path / "said.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"id": 7, "prediction": ""}\n'))
-    assert read_predictions(path) == {"7": ""}
-    (score,) = score_predictions(path, {"7": ("the",)}, score_squad).scores.values()
-    assert score.values["exact_match"] == 1.0
+    path.write_bytes(gzip.compress(b'{"task_id": "HumanEval/0", "completion": "return"}\n' * 2))
+    assert read_predictions(path, several=True) == {"HumanEval/0": ("return", "return")}
+    with pytest.raises(DataError, match="'HumanEval/0' stands in an earlier line too"):
+        read_predictions(path)
 
 
 @pytest.mark.parametrize(
@@ -60,17 +92,100 @@ def test_numbers_serve_as_ids_and_files_may_be_gzipped(tmp_path):
         ("{", "malformed JSON"),
     ],
 )
-def test_a_line_that_does_not_fit_is_named(tmp_path, record, message):
-    path = write(tmp_path / "said.jsonl", {"id": "a", "prediction": "1"}, record)
+def test_a_line_that_does_not_fit_is_named(tmp_path, task, record, message):
     with pytest.raises(DataError, match=r"said\.jsonl:2: " + message):
-        score_predictions(path, REFERENCES, number)
+        score(tmp_path, task, {"id": "a", "prediction": "1"}, record)
 
 
-def test_a_file_that_belongs_elsewhere_is_refused(tmp_path):
-    path = write(tmp_path / "said.jsonl", {"id": "test-0", "prediction": "1"})
+def test_a_file_that_belongs_elsewhere_is_refused(tmp_path, task):
     with pytest.raises(DataError, match=r"no id is known \(here 'test-0'; .* such as 'a'\)"):
-        score_predictions(path, REFERENCES, number)
+        score(tmp_path, task, {"id": "test-0", "prediction": "1"})
     with pytest.raises(DataError, match="no lines; expected objects with 'id' and 'prediction'"):
         read_predictions(write(tmp_path / "empty.jsonl", ""))
     with pytest.raises(DataError, match="cannot be read"):
         read_predictions(tmp_path / "absent.jsonl")
+
+
+def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, task, capsys):
+    said = str(write(tmp_path / "said.jsonl", {"id": "a", "prediction": "1"}))
+    for words, why in (
+        ([], "give a run, or --predictions FILE with --task NAME"),
+        (["run", "--predictions", said], "give a run, or --predictions FILE with --task NAME"),
+        (["--predictions", said], "--predictions needs --task"),
+        (["--predictions", said, "--task", "tulu"], "--task tulu stands for"),
+        (["--predictions", said, "--task", "gsm8k-cott"], "did you mean gsm8k-cot"),
+        (["--predictions", said, "--task", task, "--rule", "bbh"], "extracts no answers"),
+        (["--predictions", said, "--task", "bbh-cot", "--rule", "x"], "no rule 'x'; known: tulu"),
+        (["--predictions", said, said, "--task", task], "two files would both be called"),
+    ):
+        assert main(["rescore", *words]) == 2
+        assert why in capsys.readouterr().err
+    with pytest.raises(UsageError, match="give a file of predictions"):
+        peval.score_predictions([], task)
+
+
+def test_likelihoods_cannot_be_predicted(tmp_path, shared_data):
+    from peval.catalog import load_task
+    from peval.predictions import _check_scores_texts
+    from peval.types import Query, Sample
+
+    one = Sample("s", "", ("x",), "c", queries=(Query("a", (" x", " y")),))
+    with pytest.raises(TaskError, match="lm-eval is scored by likelihoods"):
+        _check_scores_texts(load_task("lm-eval"), [one])
+
+
+GSM8K_RIGHT = {  # published number of right answers out of 1,319
+    "6b_finetuning": 286,
+    "6b_verification": 515,
+    "175b_finetuning": 458,
+    "175b_verification": 742,
+}
+
+
+def test_gsm8k_published_flags_are_all_reproduced(shared_data, tmp_path, capsys):
+    """4 models x 1,319 flags from their own words, by `peval rescore`."""
+    packed = (shared_data / "gsm8k" / "example_model_solutions.jsonl.gz").read_bytes()
+    rows = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
+    problems = gsm8k.read(shared_data / "gsm8k")
+    files = [
+        str(write(tmp_path / f"{model}.jsonl", *(
+            {"id": problem.id, "prediction": row[model]["solution"]}
+            for problem, row in zip(problems, rows, strict=True)
+        )))
+        for model in GSM8K_RIGHT
+    ]  # fmt: skip
+    what = ["--predictions", *files, "--task", "gsm8k-cot-full", "--rule", "gsm8k"]
+    where = ["--data-dir", str(shared_data), "--out", str(tmp_path / "run")]
+    assert main(["rescore", *what, *where, "--json"]) == 0
+    found = {
+        (e["adapter"], e["group"]): e["value"]
+        for e in json.loads(capsys.readouterr().out)["estimates"]
+    }
+    answers = pq.read_table(tmp_path / "run" / "completions.parquet").to_pylist()
+    flags = {(row["adapter"], row["sample_id"]): row["exact_match"] for row in answers}
+    assert len(flags) == 4 * 1319
+    for model, n_right in GSM8K_RIGHT.items():
+        assert found[model, None] == pytest.approx(n_right / 1319, abs=1e-12)
+        for problem, row in zip(problems, rows, strict=True):
+            assert flags[model, problem.id] == row[model]["is_correct"]
+
+
+def test_bbh_published_accuracies_are_reproduced(shared_data, tmp_path, capsys):
+    """27 accuracies of code-davinci-002 from its own words, by `peval rescore`."""
+    folder = shared_data / "bbh" / "model_outputs" / "code-davinci-002-cot"
+    rows, published = [], {}
+    for name, one in bbh.read(shared_data / "bbh").items():
+        outputs = json.loads(gzip.decompress((folder / f"{name}.json.gz").read_bytes()))["outputs"]
+        rows += [
+            {"id": problem.id, "prediction": output["prediction"]}
+            for problem, output in zip(one.problems, outputs, strict=True)
+        ]
+        published[name] = json.loads((folder / f"{name}_eval_metrics.jsonl").read_text())
+    said = str(write(tmp_path / "code-davinci-002.jsonl", *rows))
+    what = ["--predictions", said, "--task", "bbh-cot-full", "--rule", "bbh"]
+    where = ["--data-dir", str(shared_data), "--out", str(tmp_path / "run")]
+    assert main(["rescore", *what, *where, "--json"]) == 0
+    found = {e["group"]: e["value"] for e in json.loads(capsys.readouterr().out)["estimates"]}
+    assert len(published) == 27
+    for name, metrics in published.items():
+        assert 100 * found[f"task:{name}"] == pytest.approx(metrics["accuracy"], abs=1e-9)

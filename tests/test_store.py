@@ -22,21 +22,25 @@ from peval.types import (
     Example,
     Instruction,
     Likelihood,
+    Message,
     Moments,
+    Query,
     Request,
     Sample,
     Score,
 )
 
 INSTRUCTION = Instruction("Überschrift finden\n第二", (Example("ein", ""), Example("", "zwei")))
+GREEDY = Decoding(max_tokens=128)
+ASKED = Query("now", role="user", turns=(Message("system", "S"), Message("user", "U")), cue="A:",
+              plain=Query("U now", (" a", " b"), shots=("x",)), decoding=GREEDY)  # fmt: skip
 SAMPLES = {
     "zeta": [
         Sample("b", "naïve \x00 🙂", ("一", ""), "cluster-1", "category", INSTRUCTION),
         Sample("a", "", (), "cluster-2", "", replace(INSTRUCTION), (" one", " two")),
     ],
-    "alpha": [Sample("b", "plain", ("x",), "cluster-1")],
+    "alpha": [Sample("b", "plain", ("x",), "cluster-1", queries=(ASKED,))],
 }
-GREEDY = Decoding(max_tokens=128)
 WARM = Decoding(64, temperature=0.7, stop=("\n\n", "Ω"), seed=3)
 
 

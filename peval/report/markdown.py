@@ -43,29 +43,54 @@ def markdown(results: Results, flipped: list[Flip], figure: Path | None) -> str:
 
 def _opening(results: Results) -> str:
     run = results.run
-    name = Path(run["base"]["name"]).name
-    n_adapters = len(results.adapters)
-    control = ", with the base as the control," if run["with_base"] and n_adapters else ""
-    systems = counted(n_adapters, "adapter") if n_adapters else "the base alone"
-    partial = ""
-    if not results.complete:
-        n_failed, n_open = run["n_failed"], run["n_unanswered"]
-        partial = (
-            f"\n\n> **Partial.** {n_failed:,} of {run['n_requests']:,} requests failed and "
-            f"{n_open:,} are unanswered. They are left out of every score, not counted as wrong. "
-            "The same command asks them again."
-        )
-        partial += "".join(f"\n> - {cell(why)[:300]}" for why in run["failures"][:5])
-    parts = [
-        f"# {systems[0].upper()}{systems[1:]} on {cell(name)}" + partial,
-        f"{systems[0].upper()}{systems[1:]} of `{cell(run['base']['name'])}`{control} "
-        f"on {counted(len(results.tasks), 'task')}: {run['n_requests']:,} requests, "
-        f"answered by {run['serving']['engine']} in {run['serving']['dtype']}.",
-        "\n".join(tables.data_lines(results)),
-    ]
-    if n_adapters:
+    title, asked = _predictions(results) if tables.is_predictions(results) else _systems(results)
+    partial = "" if results.complete else _partial(results)
+    parts = [f"# {title}{partial}", asked, "\n".join(tables.data_lines(results))]
+    left_out = {name: n for name, n in run.get("left_out", {}).items() if n}
+    if left_out:
+        counts = ", ".join(f"`{cell(name)}` {n:,}" for name, n in left_out.items())
+        parts.append(f"Predictions for items that the task does not ask were left out: {counts}.")
+    if results.adapters:
         parts.append(tables.adapter_table(results))
     return "\n\n".join(parts)
+
+
+def _systems(results: Results) -> tuple[str, str]:
+    """Return the title and the first sentence of a run of models."""
+    run, n_adapters = results.run, len(results.adapters)
+    control = ", with the base as the control," if run["with_base"] and n_adapters else ""
+    systems = counted(n_adapters, "adapter") if n_adapters else "the base alone"
+    systems = systems[0].upper() + systems[1:]
+    return (
+        f"{systems} on {cell(Path(run['base']['name']).name)}",
+        f"{systems} of `{cell(run['base']['name'])}`{control} "
+        f"on {counted(len(results.tasks), 'task')}: {run['n_requests']:,} requests, "
+        f"answered by {run['serving']['engine']} in {run['serving']['dtype']}.",
+    )
+
+
+def _predictions(results: Results) -> tuple[str, str]:
+    """Return the title and the first sentence of a run of predictions from elsewhere."""
+    files = counted(len(results.adapters), "file")
+    n_items = results.tasks[0]["n_samples"]
+    asked = f"{files} with predictions for {counted(n_items, 'item')}, scored without any model."
+    return f"Predictions for {cell(results.tasks[0]['name'])}", asked
+
+
+def _partial(results: Results) -> str:
+    run = results.run
+    n_failed, n_open = run["n_failed"], run["n_unanswered"]
+    if tables.is_predictions(results):
+        return (
+            f"\n\n> **Partial.** {n_open:,} of {run['n_requests']:,} items have no prediction. "
+            "They are left out of every score, not counted as wrong."
+        )
+    said = (
+        f"\n\n> **Partial.** {n_failed:,} of {run['n_requests']:,} requests failed and "
+        f"{n_open:,} are unanswered. They are left out of every score, not counted as wrong. "
+        "The same command asks them again."
+    )
+    return said + "".join(f"\n> - {cell(why)[:300]}" for why in run["failures"][:5])
 
 
 def _scores(results: Results, figure: Path | None) -> str:
@@ -157,7 +182,7 @@ def _repeating(results: Results) -> str:
     lines = [
         "## How to repeat this",
         _fenced([shlex.join(run["command"])]).replace("text\n", "sh\n", 1),
-        f"- base sha256 `{run['base']['sha256']}`",
+        *([] if tables.is_predictions(results) else [f"- base sha256 `{run['base']['sha256']}`"]),
         f"- seed {run['seed']}, peval {run['peval']}, scorer {run['scorer']}",
         f"- {versions}",
     ]

@@ -15,13 +15,21 @@ def systems(results: Results) -> list[str | None]:
     return list(dict.fromkeys(asked))
 
 
+def is_predictions(results: Results) -> bool:
+    """Tell whether no model was asked: the answers are predictions from elsewhere."""
+    return bool(results.run["serving"]["engine"] == "predictions")
+
+
 def headline(task: dict[str, Any]) -> str:
     """Return a task's headline metric."""
     return str(task["metrics"][0])
 
 
 def adapter_table(results: Results) -> str:
-    """Return what each adapter is and how it was applied."""
+    """Return what each adapter is and how it was applied, or which files held predictions."""
+    if is_predictions(results):
+        files = [[f"`{cell(a['name'])}`", f"`{a['sha256'][:12]}`"] for a in results.adapters]
+        return table(["predictions", "sha256"], files, left=2)
     rows = [
         [
             f"`{cell(a['name'])}`",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peval.report.format import difference, interval
-from peval.report.tables import headline, systems
+from peval.report.tables import headline, is_predictions, systems
 from peval.results import Results
 
 
@@ -13,7 +13,9 @@ def summary(results: Results) -> str:
     if not results.complete:
         run = results.run
         blocks.append(
-            f"PARTIAL: {run['n_failed']:,} of {run['n_requests']:,} requests failed, "
+            f"PARTIAL: {run['n_unanswered']:,} of {run['n_requests']:,} items have no prediction"
+            if is_predictions(results)
+            else f"PARTIAL: {run['n_failed']:,} of {run['n_requests']:,} requests failed, "
             f"{run['n_unanswered']:,} unanswered; the same command asks them again"
         )
     return "\n\n".join(blocks)

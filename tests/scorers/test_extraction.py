@@ -1,22 +1,12 @@
 """Answers taken out of longer texts."""
 
-import gzip
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peval.datasets import bbh, gsm8k
+from peval.datasets import gsm8k
 from peval.errors import DataError
 from peval.scorers.extraction import RULES, score_answer
-
-MODELS = {  # published number of right answers out of 1,319
-    "6b_finetuning": 286,
-    "6b_verification": 515,
-    "175b_finetuning": 458,
-    "175b_verification": 742,
-}
 
 
 def score(text, target, rule):
@@ -145,38 +135,7 @@ def test_a_number_at_the_end_is_found_however_it_is_written(number, before):
         assert score(f"{before}\n#### {written}", str(number), "gsm8k").extracted == str(number)
 
 
-def test_gsm8k_published_flags_are_all_reproduced(shared_data):
-    problems = gsm8k.read(shared_data / "gsm8k")
-    packed = (shared_data / "gsm8k" / "example_model_solutions.jsonl.gz").read_bytes()
-    rows = [json.loads(line) for line in gzip.decompress(packed).splitlines()]
-    assert [row["question"] for row in rows] == [problem.question for problem in problems]
-    for model, n_right in MODELS.items():
-        values = [
-            score(row[model]["solution"], problem.target, "gsm8k").values["exact_match"]
-            for row, problem in zip(rows, problems, strict=True)
-        ]
-        assert values == [float(row[model]["is_correct"]) for row in rows]
-        assert sum(values) == n_right
-
-
 def test_gsm8k_references_are_right_by_both_rules(shared_data):
     for problem in gsm8k.read(shared_data / "gsm8k"):
         for rule in ("gsm8k", "tulu-gsm8k"):
             assert score(problem.solution, problem.target, rule).values["exact_match"] == 1.0
-
-
-def test_bbh_published_accuracies_are_reproduced(shared_data):
-    folder = shared_data / "bbh" / "model_outputs" / "code-davinci-002-cot"
-    means = []
-    for name, task in bbh.read(shared_data / "bbh").items():
-        packed = gzip.decompress((folder / f"{name}.json.gz").read_bytes())
-        outputs = json.loads(packed)["outputs"]
-        values = [
-            score(output["prediction"], problem.target, "bbh").values["exact_match"]
-            for output, problem in zip(outputs, task.problems, strict=True)
-        ]
-        published = json.loads((folder / f"{name}_eval_metrics.jsonl").read_text())["accuracy"]
-        means.append(100 * sum(values) / len(values))
-        assert means[-1] == pytest.approx(published, abs=1e-9)
-    assert len(means) == 27
-    assert sum(means) / 27 == pytest.approx(73.7116, abs=1e-4)
