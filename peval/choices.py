@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from peval.chat import Voice
 from peval.errors import DataError, TaskError
+from peval.memorization.prompts import encode_probe
 from peval.prompts import (
     Prompt,
     Tokenizer,
@@ -17,13 +18,15 @@ from peval.prompts import (
     write,
 )
 from peval.queries import SPARE_TOKENS, encode_queries
-from peval.types import Message, Profile, Sample
+from peval.types import Message, Profile, Sample, Task
 
 
 def prompts_of(
-    samples: Sequence[Sample], profile: Profile, voice: Voice, context_tokens: int
+    samples: Sequence[Sample], task: Task, voice: Voice, context_tokens: int
 ) -> list[tuple[Prompt, ...]]:
-    """Return the prompts of each sample: one to be answered, one with its choices, or its queries'.
+    """Return the prompts of each sample: one to be answered, one with its choices, or several.
+
+    A probe of memorization and another harness's queries make several.
 
     Raises
     ------
@@ -32,13 +35,21 @@ def prompts_of(
     TaskError
         The voice's chat template refuses to speak, or the answer leaves no room for a prompt.
     """
+    if task.reader == "memorization":
+        return encode_probe(samples, task, voice, context_tokens, _asked)
     if any(sample.queries for sample in samples):
         return encode_queries(samples, voice, context_tokens)
     if any(sample.choices for sample in samples):
         return [(prompt,) for prompt in encode_choices(samples, voice, context_tokens)]
+    return [(prompt,) for prompt in _asked(samples, task.profile, voice, context_tokens)]
+
+
+def _asked(
+    samples: Sequence[Sample], profile: Profile, voice: Voice, context_tokens: int
+) -> list[Prompt]:
     if voice.template is not None:
-        return [(one,) for one in encode_conversations(samples, profile, voice, context_tokens)]
-    return [(prompt,) for prompt in encode_all(samples, profile, voice.tokenizer, context_tokens)]
+        return encode_conversations(samples, profile, voice, context_tokens)
+    return encode_all(samples, profile, voice.tokenizer, context_tokens)
 
 
 def encode_conversations(

@@ -136,6 +136,7 @@ def _add_score(commands: Any) -> None:
     harness.add_argument("--include-path", metavar="DIR", help="a folder with more task files")
     harness.add_argument("--allow-task-code", action="store_true", default=None,
                          help="let those files run Python code")  # fmt: skip
+    _add_memorization(score)
     how = score.add_argument_group("how")
     how.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
     how.add_argument("--engine", default="auto", choices=("auto", "vllm", "hf", "replay"))
@@ -166,6 +167,23 @@ def _add_rescore(commands: Any) -> None:
     theirs.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
 
 
+def _add_memorization(score: argparse.ArgumentParser) -> None:
+    kept = score.add_argument_group("what was trained on; for the suite memorization and overlaps")
+    kept.add_argument("--train-data", metavar="FILE", help="the JSONL that adapters were trained "
+                      "on")  # fmt: skip
+    kept.add_argument("--heldout-data", metavar="FILE", help="records of the same kind, never "
+                      "trained on")  # fmt: skip
+    kept.add_argument("--canaries", metavar="FILE", help="what `peval canaries make` wrote")
+    kept.add_argument("--scope", choices=("target", "document"), help="what of a record counts as "
+                      "learnt (default: the target where there is a prompt)")  # fmt: skip
+    kept.add_argument("--prefix-tokens", nargs="+", type=int, metavar="K", help="extraction after "
+                      "the first K tokens")  # fmt: skip
+    kept.add_argument("--suffix-tokens", type=int, metavar="N", help="of the next N tokens "
+                      "(default: 50)")  # fmt: skip
+    kept.add_argument("--canary-references", type=int, metavar="N", help="rank canaries among N "
+                      "others of their space (default: 255)")  # fmt: skip
+
+
 def _add_compare(commands: Any) -> None:
     compare = _command(commands, "compare", compare_command, "compare finished runs item by item")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="one run: its adapters with its "
@@ -190,12 +208,15 @@ def _add_gate(commands: Any) -> None:
 def score_command(arguments: argparse.Namespace) -> int:
     """Run ``peval score``."""
     from peval.bridges.lm_eval_tasks import SETTINGS as LM_EVAL_SETTINGS
+    from peval.datasets.memorization import OPTIONS as MEMORIZATION_OPTIONS
     from peval.prepare import Job, command_line, prepare
 
     options = {name: getattr(arguments, name) for name in Job.__dataclass_fields__
                if hasattr(arguments, name)}  # fmt: skip
     for name in ("adapters", "suites", "tasks", "reuse"):
         options[name] = tuple(options[name])
+    kept = {name: getattr(arguments, name) for name in MEMORIZATION_OPTIONS}
+    options["memorization"] = {name: value for name, value in kept.items() if value is not None}
     harness = {name: getattr(arguments, name) for name in LM_EVAL_SETTINGS}
     options["lm_eval"] = {name: value for name, value in harness.items() if value is not None}
     if arguments.gen_kwargs:

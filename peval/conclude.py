@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,8 @@ import numpy as np
 
 from peval import families, results
 from peval.baselines import BASELINES
+from peval.memorization.extras import extras
+from peval.memorization.overlap import overlapping
 from peval.parquet import write_parquet
 from peval.report.markdown import write_report
 from peval.results import Answers, Results
@@ -99,6 +102,7 @@ def _results(
     estimates: list[Estimate] = []
     comparisons: list[Comparison] = []
     baselines: list[Estimate] = []
+    memory = _memory(manifest)
     for part in parts:
         systems = {
             name: results.answers(part.task, asked, completions, part.scores[name])
@@ -118,6 +122,12 @@ def _results(
                     part.task, part.samples, adapter, (theirs, base), alpha, how
                 )
         baselines += _baselines(part)
+        if part.task.reader == "memorization":
+            more, drawn = extras(part.task, part.samples, systems, adapters, sign)
+            estimates += more
+            memory |= drawn
+        elif memory.get("overlap"):
+            estimates += _by_overlap(part, systems, adapters, memory["overlap"], sign)
     return Results(
         run=_run_record(manifest, parts),
         adapters=tuple(record(adapter) for adapter in adapters),
@@ -127,13 +137,45 @@ def _results(
             comparisons, {part.task.name: part.task.metrics[0] for part in parts}
         ),
         baselines=tuple(baselines),
+        memorization=memory,
     )
+
+
+def _memory(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the plan noted on training data; nothing where none was given."""
+    if not manifest.get("overlap"):
+        return {}
+    notes = [note for said in manifest["notes"].values() for note in said]
+    return {"overlap": manifest["overlap"], "notes": list(dict.fromkeys(notes))}
+
+
+def _by_overlap(
+    part: Scored,
+    systems: Mapping[str | None, Answers],
+    adapters: Sequence[Adapter],
+    found: Mapping[str, Any],
+    sign: results.Signer,
+) -> Iterator[Estimate]:
+    """Yield headline scores on the items that the training data touch, and on the others."""
+    touched = overlapping(found, part.task.name)
+    if not 0 < len(touched) < len(part.samples):
+        return
+    task = dataclasses.replace(part.task, metrics=part.task.metrics[:1])
+    names: dict[str | None, Adapter | None] = {None: None} | {a.name: a for a in adapters}
+    for group, wanted in (("overlap:clean", False), ("overlap:overlapping", True)):
+        kept = np.array([(sample.id in touched) == wanted for sample in part.samples])
+        samples = [s for s, keep in zip(part.samples, kept, strict=True) if keep]
+        for name in systems:
+            some = results.only(systems[name], kept)
+            for e in results.estimates(task, samples, names[name], some, sign, aggregates(task)):
+                if e.group is None:
+                    yield dataclasses.replace(e, group=group)
 
 
 def _baselines(part: Scored) -> Iterator[Estimate]:
     """Yield the estimates of answers that need no model, on the same items."""
-    if part.task.reader == "lm-eval":
-        return  # only the harness that asked can score
+    if part.task.reader in ("lm-eval", "memorization"):
+        return  # only the harness that asked can score; memory is compared with the base
     task, tokenize = part.task, tokenizer_of(part.task)
     nothing = np.zeros(len(part.samples), dtype=bool)
     for name, baseline in BASELINES.items():

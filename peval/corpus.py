@@ -26,11 +26,19 @@ class Aggregate:
     """How many items' values become one number.
 
     ``is_log`` says that it is positive and varies by factors, as a perplexity does: its interval
-    is then computed on its logarithm.
+    is then computed on its logarithm. ``interval`` replaces the jackknife where there is a better
+    one. ``whole_only``: the number means nothing for one category or cluster.
     """
 
     compute: Callable[[list[Any]], float]
     is_log: bool = False
+    interval: Callable[[Items, Sequence[str]], Interval] | None = None
+    whole_only: bool = False
+
+
+def is_whole_only(aggregate: Aggregate | None) -> bool:
+    """Tell whether a metric has no value for a category or cluster."""
+    return aggregate is not None and aggregate.whole_only
 
 
 def is_mean(aggregate: Aggregate) -> bool:
@@ -52,6 +60,8 @@ def interval(items: Items, clusters: Sequence[str], aggregate: Aggregate) -> Int
     clusters
         The cluster of each item, same length.
     """
+    if aggregate.interval is not None:
+        return aggregate.interval(items, clusters)
 
     def compute(kept: NDArray[np.intp]) -> float:
         value = aggregate.compute([items[i] for i in kept])

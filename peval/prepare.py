@@ -17,6 +17,7 @@ from peval import catalog, datasets, engines
 from peval.bases import file_hashes, load_base, weight_shapes
 from peval.bridges import lm_eval_samples
 from peval.chat import template_for
+from peval.datasets import memorization
 from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
@@ -65,6 +66,9 @@ class Job:
     lm_eval
         Settings for lm-evaluation-harness tasks: ``num_fewshot``, ``fewshot_as_multiturn``,
         ``gen_kwargs``, ``include_path``, ``allow_task_code``.
+    memorization
+        What was trained on and how to look for it: ``train_data``, ``heldout_data``, ``canaries``,
+        ``scope``, ``prefix_tokens``, ``suffix_tokens``, ``canary_references``.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -87,6 +91,7 @@ class Job:
     apply_chat_template: bool | str = False
     system_instruction: str | None = None
     lm_eval: Mapping[str, object] = field(default_factory=dict)
+    memorization: Mapping[str, object] = field(default_factory=dict)
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -255,7 +260,13 @@ def _chat(task: Task, job: Job) -> Chat | None:
 
 
 def _expanded(task: Task, job: Job) -> list[Task]:
-    """Return the tasks that another harness knows by one name; any other task is itself."""
+    """Return the tasks that another harness knows by one name, a probe where its data is given.
+
+    Any other task is itself.
+    """
+    if task.reader == "memorization":
+        found = memorization.configured(task, job.memorization)
+        return [found] if found else []
     if task.reader != "lm-eval":
         return [task]
     settings = dict(job.lm_eval)

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval import corpus, stats
-from peval.corpus import Aggregate, is_mean
+from peval.corpus import Aggregate, is_mean, is_whole_only
 from peval.errors import RunError
 from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
 
@@ -29,7 +29,8 @@ class Results:
     """What a run found. The command line prints from it; `results.json` holds the same.
 
     ``baselines`` have the shape of estimates, with a baseline's name as adapter. ``run`` tells
-    what was run and whether it is "complete" or "partial".
+    what was run and whether it is "complete" or "partial". ``memorization`` holds what its report
+    needs beside estimates: curves, the blind check, overlaps; it is empty without training data.
     """
 
     run: Record
@@ -38,6 +39,7 @@ class Results:
     estimates: tuple[Estimate, ...]
     comparisons: tuple[Comparison, ...]
     baselines: tuple[Estimate, ...]
+    memorization: Record = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -72,9 +74,9 @@ class Results:
     def to_dict(self) -> Record:
         """Return the content of `results.json`."""
         return {"schema_version": self.schema_version} | {
-            field.name: _plain(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            if field.name != "schema_version"
+            one.name: _plain(getattr(self, one.name))
+            for one in dataclasses.fields(self)
+            if one.name != "schema_version"
         }
 
     @classmethod
@@ -90,6 +92,7 @@ class Results:
             estimates=tuple(Estimate(**e) for e in record["estimates"]),
             comparisons=tuple(Comparison(**c) for c in record["comparisons"]),
             baselines=tuple(Estimate(**e) for e in record["baselines"]),
+            memorization=record.get("memorization", {}),
         )
 
 
@@ -110,13 +113,15 @@ class Answers:
     ``values`` maps a metric to an array of shape (n_samples,), NaN (or None) where there is no
     score;
     ``truncated`` and ``cut`` are masks of the same shape; ``said`` holds what was answered, to be
-    compared, and None where something is missing.
+    compared, and None where something is missing. ``unasked`` masks, by metric, the samples that
+    it does not apply to, where there are such.
     """
 
     values: Mapping[str, NDArray[Any]]
     truncated: NDArray[np.bool_]
     cut: NDArray[np.bool_]
     said: tuple[object, ...]
+    unasked: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
 
 def answers(
@@ -143,7 +148,27 @@ def answers(
         truncated=np.array([any(c and c.was_truncated for c in a) for a in found]),
         cut=np.array([any(request.prompt_was_cut for request in asked) for asked in requests]),
         said=tuple(map(_said, found)),
+        unasked=_unasked(task, scores),
     )
+
+
+def only(system: Answers, kept: NDArray[np.bool_]) -> Answers:
+    """Return a system's answers to some of the samples."""
+    return Answers(
+        values={metric: values[kept] for metric, values in system.values.items()},
+        truncated=system.truncated[kept],
+        cut=system.cut[kept],
+        said=tuple(said for said, keep in zip(system.said, kept, strict=True) if keep),
+        unasked={metric: mask[kept] for metric, mask in system.unasked.items()},
+    )
+
+
+def _unasked(task: Task, scores: Sequence[Score | None]) -> dict[str, NDArray[np.bool_]]:
+    masks = {
+        metric: np.array([s is not None and s.values.get(metric, 0) is None for s in scores])
+        for metric in task.metrics
+    }
+    return {metric: mask for metric, mask in masks.items() if mask.any()}
 
 
 def _column(values: Sequence[Any]) -> NDArray[Any]:
@@ -192,6 +217,9 @@ def estimates(
     for metric in task.metrics:
         values = system.values[metric]
         for group, mask in groups(samples):
+            if group is not None and is_whole_only(aggregates.get(metric)):
+                continue
+            mask = mask & ~system.unasked.get(metric, np.zeros(len(mask), dtype=bool))
             there = mask & is_there(values)
             n_items = int(there.sum())
             found = values[there], list(clusters[there])
@@ -202,8 +230,8 @@ def estimates(
                 adapter=name,
                 group=group,
                 value=interval.value if interval else None,
-                low=interval.low if interval else None,
-                high=interval.high if interval else None,
+                low=_finite(interval.low) if interval else None,
+                high=_finite(interval.high) if interval else None,
                 n_items=n_items,
                 n_clusters=interval.n_clusters if interval else 0,
                 n_missing=int(mask.sum()) - n_items,
@@ -233,6 +261,8 @@ def comparisons(
     for metric in task.metrics:
         mine, theirs = system.values[metric], base.values[metric]
         for group, mask in groups(samples):
+            if group is not None and is_whole_only(aggregates.get(metric)):
+                continue
             there = mask & is_there(mine) & is_there(theirs)
             both, c = (mine[there], theirs[there]), list(clusters[there])
             n_identical = int((there & same).sum())
@@ -252,8 +282,8 @@ def comparisons(
                 against=None,
                 group=group,
                 delta=interval.value if interval else None,
-                low=interval.low if interval else None,
-                high=interval.high if interval else None,
+                low=_finite(interval.low) if interval else None,
+                high=_finite(interval.high) if interval else None,
                 p_value=test.p_value if test else None,
                 test=test.name if test else "none",
                 n_items=len(c),
@@ -261,6 +291,11 @@ def comparisons(
                 n_identical=n_identical,
                 mde=mde,
             )
+
+
+def _finite(bound: float) -> float | None:
+    """Return a bound, or None where there is none: one cluster says nothing about others."""
+    return bound if math.isfinite(bound) else None
 
 
 def _interval(

@@ -6,13 +6,17 @@ tasks, adapters -> requests -> completions -> scores -> estimates -> report
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 from peval import conclude
 from peval.chat import Voice, template_for
 from peval.choices import prompts_of
+from peval.datasets.records import read_records
 from peval.machine import record_rate
+from peval.memorization.overlap import overlaps
 from peval.plan import Encoded, plan
 from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
@@ -47,7 +51,9 @@ def planned(setup: Setup, store: Store, engine: Engine) -> list[Request]:
         engine.launch()
     data, requests = plan_requests(setup)
     absent = {task: dataset.absent for task, dataset in data.items()}
-    setup.rundir.write_manifest(setup.rundir.read_manifest() | {PLANNED: absent})
+    notes = {task: dataset.notes for task, dataset in data.items()}
+    found = {PLANNED: absent, "notes": notes, "overlap": overlap_of(setup, data)}
+    setup.rundir.write_manifest(setup.rundir.read_manifest() | found)
     store.put_plan({task: dataset.samples for task, dataset in data.items()}, requests)
     return requests
 
@@ -74,9 +80,19 @@ def _prompts(
         template = template_for(adapter, setup.base, chat)
         voice = Voice(tokenizer, template, chat.system if chat else None)
         if voice not in made:
-            made[voice] = prompts_of(samples, task.profile, voice, context)
+            made[voice] = prompts_of(samples, task, voice, context)
         found[adapter.name if adapter else None] = made[voice]
     return found
+
+
+def overlap_of(setup: Setup, data: Mapping[str, Dataset]) -> dict[str, Any] | None:
+    """Return what the evaluation sets have in common with the training data, if that was given."""
+    train = setup.job.memorization.get("train_data")
+    if not train:
+        return None
+    records = read_records(Path(str(train)).expanduser())
+    sets = {t.name: data[t.name].samples for t in setup.tasks if t.reader != "memorization"}
+    return overlaps((record.words for record in records), sets)
 
 
 def answer(

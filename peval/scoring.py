@@ -12,6 +12,9 @@ from peval.bridges import lm_eval_scores
 from peval.bridges.lm_eval_tasks import harness_version
 from peval.corpus import Aggregate
 from peval.errors import DataError, PevalError, TaskError
+from peval.memorization.aggregates import aggregates as probe_aggregates
+from peval.memorization.scores import SCORER_VERSION as PROBE_VERSION
+from peval.memorization.scores import probe_values
 from peval.scorers import extraction
 from peval.scorers.choice import score_choice
 from peval.scorers.extraction import RULES, score_answer
@@ -65,14 +68,17 @@ def score_system(
     known = store.scores(keys)
     answers = [[completions[r.key] for r in asked if r.key in completions] for asked in requests]
     fresh = {
-        key: (asked[0].key, sample, mine)
+        key: (asked, sample, mine)
         for key, asked, sample, mine in zip(keys, requests, samples, answers, strict=True)
         if key not in known and len(mine) == len(asked) and not any(a.error for a in mine)
     }
     if fresh:
-        names, many, said = zip(*fresh.values(), strict=True)
-        found = zip(names, _values(task, many, said), strict=True)
-        new = {key: _named(name, values) for key, (name, values) in zip(fresh, found, strict=True)}
+        those, many, said = zip(*fresh.values(), strict=True)
+        found = zip(those, _values(task, many, those, said), strict=True)
+        new = {
+            key: _named(asked[0].key, values)
+            for key, (asked, values) in zip(fresh, found, strict=True)
+        }
         store.add_scores(new.items())
         known |= new
     return [
@@ -94,12 +100,20 @@ def _unscored(asked: Asked, answers: Sequence[Completion]) -> Score | None:
 
 
 def _values(
-    task: Task, samples: Sequence[Sample], answers: Sequence[Sequence[Completion]]
+    task: Task,
+    samples: Sequence[Sample],
+    requests: Sequence[Asked],
+    answers: Sequence[Sequence[Completion]],
 ) -> Sequence[Mapping[str, Any] | Score]:
     """Return what each sample's answers are worth by each of the task's metrics."""
     if task.reader == "lm-eval":
         return lm_eval_scores.values(task, samples, answers)
     tokenize = tokenizer_of(task)
+    if task.reader == "memorization":
+        return [
+            probe_values(task, sample, asked, mine, tokenize)
+            for sample, asked, mine in zip(samples, requests, answers, strict=True)
+        ]
     return [_value(task, s, one, tokenize) for s, (one,) in zip(samples, answers, strict=True)]
 
 
@@ -118,6 +132,8 @@ def _value(
 
 def aggregates(task: Task) -> Mapping[str, Aggregate]:
     """Return, for metrics that are not plain means of items in [0, 1], how they are computed."""
+    if task.reader == "memorization":
+        return probe_aggregates(task)
     return lm_eval_scores.aggregations(task) if task.reader == "lm-eval" else {}
 
 
@@ -152,6 +168,8 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
     parts += [sample.targets, sample.choices]
     if task.reader == "lm-eval":
         parts += [harness_version(), task.settings.get("config_sha256")]
+    if task.reader == "memorization":
+        parts += [sample.id, sample.cluster, dict(task.settings), PROBE_VERSION]
     if task.rule is not None:
         parts.append([task.rule, task.profile.prompt, extraction.SCORER_VERSION])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

@@ -12,6 +12,8 @@ from peval.scorers.text import SCORER_VERSION
 from peval.types import Adapter, Task
 from peval.version import __version__
 
+_UNSAID = ("include_path", "system_instruction", "heldout_data", "canaries")
+
 
 def signature(
     manifest: Mapping[str, Any], task: Task, metric: str, adapter: Adapter | None, n_items: int
@@ -29,7 +31,7 @@ def signature(
     settings = ",".join(
         f"{key}={value}".replace("|", "¦")
         for key, value in sorted(task.settings.items())
-        if key not in ("include_path", "system_instruction")
+        if key not in _UNSAID
     )
     parts = {
         "task": f"{task.name}.v{task.version}",

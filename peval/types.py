@@ -74,7 +74,7 @@ class Task:
     name: str
     version: int
     description: str
-    reader: Literal["superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh"]
+    reader: Literal["superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "memorization"]
     split: str
     profile: Profile
     metrics: tuple[str, ...]
@@ -159,11 +159,15 @@ class Sample:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader found: samples, the files they came from, and what a split lists but lacks."""
+    """What a reader found: samples, the files they came from, and what a split lists but lacks.
+
+    ``notes`` are sentences on the data that a report must not leave out.
+    """
 
     samples: tuple[Sample, ...]
     files: tuple[Path, ...]
     absent: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

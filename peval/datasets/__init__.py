@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peval.bridges import lm_eval_samples
-from peval.datasets import hub, jsonl, splits, superni, tulu
+from peval.datasets import hub, jsonl, memorization, splits, superni, tulu
 from peval.errors import DataError
 from peval.types import Dataset, Task
 
@@ -30,6 +30,8 @@ def read(task: Task, data_dir: Path | None, clusters: Sequence[str] | None = Non
         return jsonl.read(task)
     if task.reader == "lm-eval":
         return lm_eval_samples.read(task)
+    if task.reader == "memorization":
+        return memorization.read(task)
     if task.reader in tulu.READERS:
         return Dataset(tulu.read(task, data_dir), tulu.files_of(task, data_dir))
     place = _place(data_dir)
@@ -46,6 +48,8 @@ def files_of(
         return (jsonl.path_of(task),)
     if task.reader == "lm-eval":
         return ()
+    if task.reader == "memorization":
+        return memorization.files_of(task)
     if task.reader in tulu.READERS:
         return tulu.files_of(task, data_dir)
     place = _place(data_dir)

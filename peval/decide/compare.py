@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval import stats
-from peval.corpus import Aggregate, is_mean
+from peval.corpus import Aggregate, is_mean, is_whole_only
 from peval.decide.pairs import Pair, check_signatures, check_tasks, common_rows, pair_up
 from peval.decide.runs import FinishedRun, Scores, in_progress, read_run
 from peval.errors import RunError, UsageError
@@ -166,6 +166,8 @@ def _comparisons(block: _Block, n_primary: int) -> Iterator[Comparison]:
     for metric in block.metrics:
         mine, theirs = one.values[metric], other.values[metric]
         for group, mask in groups:
+            if group is not None and is_whole_only(how.get(metric)):
+                continue
             there = mask & is_there(mine) & is_there(theirs)
             clusters, n_identical = list(one.clusters[there]), int((there & same).sum())
             alpha = LEVEL / n_primary if group is None and metric == block.metrics[0] else None
