@@ -19,7 +19,8 @@ def test_everything_that_ships_is_well_formed() -> None:
     for name in catalog.task_names():
         task = catalog.load_task(name)
         headline = {"superni": "rougeL", "jsonl": "rougeL", "lm-eval": "acc", "mmlu": "accuracy"}
-        assert task.metrics[0] == headline.get(task.reader, "exact_match")
+        if task.reader != "memorization":  # whose metrics follow from what it is given
+            assert task.metrics[0] == headline.get(task.reader, "exact_match")
     for tasks in catalog.suites().values():
         assert all(name in catalog.task_names() for name in tasks)
 
