@@ -11,7 +11,7 @@ from peval.conclude import conclude
 from peval.errors import UsageError
 from peval.prepare import Job, Setup, prepare
 from peval.progress import Progress, Silent
-from peval.report.markdown import write_report
+from peval.report.write import write_report
 from peval.results import Results, load_results
 from peval.run import run
 from peval.rundir import RunDir

@@ -15,7 +15,7 @@ from peval.baselines import BASELINES
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
 from peval.parquet import write_parquet
-from peval.report.markdown import write_report
+from peval.report.write import write_report
 from peval.results import Answers, Results
 from peval.rundir import PLANNED, RunDir, adapter_of, record, task_of, write_json
 from peval.scorers.text import SCORER_VERSION

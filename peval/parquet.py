@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from peval.errors import RunError
+from peval.scorers.choice import likeliest
 from peval.types import Completion, Request, Sample, Score
 
 ROWS_PER_GROUP = 10_000
@@ -86,6 +87,7 @@ def _schema(metrics: Sequence[str], compound: set[str]) -> Any:
     fields += [("targets", pa.list_(pa.string())), ("text", pa.string())]
     fields += [("finish_reason", pa.string()), ("n_tokens", pa.int32()), ("error", pa.string())]
     fields += [("prompt_was_cut", pa.bool_()), ("part", pa.int32()), ("draw", pa.int32())]
+    fields += [("status", pa.string()), ("chosen", pa.string())]  # the likeliest choice
     fields += [("logprobs", pa.list_(pa.float64()))]  # the sum over each choice's tokens
     kinds = {metric: pa.string() if metric in compound else pa.float64() for metric in metrics}
     return pa.schema(fields + list(kinds.items()))
@@ -111,6 +113,8 @@ def _rows(
         "error": completion and completion.error,
         "prompt_was_cut": request.prompt_was_cut,
         "part": request.part,
+        "status": score and score.status,
+        "chosen": _chosen(request, sample, completion),
         "logprobs": completion and [one.total for one in completion.likelihoods],
         **{m: _cell(value) for m, value in (score.values if score else {}).items()},
     }
@@ -125,6 +129,15 @@ def _drawn(completion: Completion | None) -> list[tuple[str | None, int | None, 
     if completion.error is not None:
         return [(completion.text, len(completion.token_ids), completion.finish_reason)]
     return [(one.text, len(one.token_ids), one.finish_reason) for one in completion.drawn]
+
+
+def _chosen(request: Request, sample: Sample, completion: Completion | None) -> str | None:
+    """Return the continuation that is likeliest after the prompt, where several were asked for."""
+    query = sample.queries[request.part] if request.part < len(sample.queries) else None
+    choices = query.continuations if query else sample.choices
+    if completion is None or len(choices) < 2 or len(choices) != len(completion.likelihoods):
+        return None
+    return choices[likeliest(completion.likelihoods)]
 
 
 def _cell(value: object) -> object:

@@ -1,55 +1,88 @@
-"""Numbers as the report writes them: percent, one decimal, a true minus sign."""
+"""Numbers as the report writes them: percent, no finer than their interval, a true minus sign."""
 
 from __future__ import annotations
+
+import math
 
 from peval.families import LEVEL
 from peval.metrics import higher_is_better, is_share
 from peval.types import Comparison, Estimate
 
 BETTER, WORSE, OPEN, SAME = "▲", "▼", "·", "="
+NONE = "–"
+MOST_DIGITS = 3
 
 
-def percent(value: float | None) -> str:
+def percent(value: float | None, digits: int = 1) -> str:
     """Return a fraction as percent, or a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f}"
+    return NONE if value is None else _write(100 * value, digits)
 
 
-def points(value: float | None) -> str:
+def points(value: float | None, digits: int = 1) -> str:
     """Return a difference of fractions as signed percentage points."""
+    return NONE if value is None else _write(100 * value, digits, "+")
+
+
+def written(value: float | None, metric: str, digits: int, sign: str = "") -> str:
+    """Return a metric's value: shares in percent, others as they are."""
     if value is None:
-        return "–"
-    rounded = round(100 * value, 1)
-    if rounded == 0:
-        return "0.0"
-    return f"{'+' if rounded > 0 else '−'}{abs(rounded):.1f}"
+        return NONE
+    return _write(100 * value if is_share(metric) else value, digits, sign)
 
 
-def plain(value: float | None) -> str:
-    """Return a number that is no share, with four digits that matter."""
-    return "–" if value is None else f"{value:.4g}".replace("-", "−")
+def digits_of(low: float | None, high: float | None, metric: str, tell_from_0: bool = False) -> int:
+    """Return how many decimals an interval deserves: two digits of its half-width.
+
+    One more where the side of 0 on which a bound lies must be told and could not be.
+    """
+    if low is None or high is None or high <= low:
+        return 1
+    scale = 100 if is_share(metric) else 1
+    half = scale * (high - low) / 2
+    digits = max(0, 1 - math.floor(math.log10(half)))
+    if tell_from_0 and any(bound and not round(scale * bound, digits) for bound in (low, high)):
+        digits += 1
+    return min(digits, MOST_DIGITS)
 
 
-def signed(value: float | None) -> str:
-    """Return a difference of such numbers."""
-    return "–" if value is None else f"{value:+.4g}".replace("-", "−")
+def rough(value: float) -> str:
+    """Return a fraction as percent with two digits that matter."""
+    return f"{float(f'{100 * value:.2g}'):g}"
+
+
+def score(e: Estimate) -> str:
+    """Return an estimate as precisely as its interval is wide."""
+    return written(e.value, e.metric, digits_of(e.low, e.high, e.metric))
 
 
 def interval(e: Estimate) -> str:
     """Return an estimate with its interval."""
     if e.value is None:
-        return "–"
-    write = percent if is_share(e.metric) else plain
-    return f"{write(e.value)} [{write(e.low)}, {write(e.high)}]"
+        return NONE
+    digits = digits_of(e.low, e.high, e.metric)
+    low, high = (written(bound, e.metric, digits) for bound in (e.low, e.high))
+    return f"{score(e)} [{low}, {high}]"
+
+
+def delta(c: Comparison) -> str:
+    """Return a paired difference as precisely as its interval is wide."""
+    if is_same(c):
+        return "0"
+    return written(c.delta, c.metric, digits_of(c.low, c.high, c.metric, tell_from_0=True), "+")
+
+
+def bounds(c: Comparison) -> str:
+    """Return the interval of a paired difference."""
+    digits = digits_of(c.low, c.high, c.metric, tell_from_0=True)
+    low, high = (written(bound, c.metric, digits, "+") for bound in (c.low, c.high))
+    return f"[{low}, {high}]"
 
 
 def difference(c: Comparison) -> str:
     """Return a paired difference with its interval and its mark."""
     if c.delta is None:
-        return "–"
-    if is_same(c):
-        return f"0.0 {SAME}"
-    write = points if is_share(c.metric) else signed
-    return f"{write(c.delta)} [{write(c.low)}, {write(c.high)}] {mark(c)}"
+        return NONE
+    return f"{delta(c)} {SAME}" if is_same(c) else f"{delta(c)} {bounds(c)} {mark(c)}"
 
 
 def mark(c: Comparison) -> str:
@@ -87,12 +120,12 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {plural}"
 
 
-def cell(text: str) -> str:
-    """Return text that cannot break a markdown table."""
-    return " ".join(text.replace("|", "\\|").split())
+def listed(words: list[str]) -> str:
+    """Return words joined as a sentence joins them."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
-def table(header: list[str], rows: list[list[str]], left: int = 1) -> str:
-    """Return a markdown table; columns after the first `left` are aligned right."""
-    rule = [":--"] * left + ["--:"] * (len(header) - left)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+def _write(value: float, digits: int, sign: str = "") -> str:
+    if not round(value, digits):
+        return f"{0:.{digits}f}"
+    return f"{value:{sign},.{digits}f}".replace("-", "−")

@@ -1,155 +1,206 @@
-"""The report's tables, from results alone."""
+"""The report's tables of scores and differences."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from peval.report.format import cell, counted, difference, interval, mark, percent, table
-from peval.results import Results
-from peval.types import Estimate
+from peval.metrics import is_share
+from peval.report.document import Cell, Code, Column, Quiet, Strong, Table, Text, Value, named, slug
+from peval.report.format import (
+    NONE,
+    bounds,
+    counted,
+    delta,
+    difference,
+    interval,
+    is_same,
+    mark,
+    p_value,
+    rough,
+    score,
+)
+from peval.report.view import View, chunks, headline
+from peval.types import Comparison, Estimate
+
+N_OPEN = 12
+TASKS_ACROSS = 4
+CATEGORIES_ACROSS = 7
+ESTIMATED = ("low", "high", "difference", "difference low", "difference high", "mark")
+DIFFERENCE = ("low", "high")
 
 
-def systems(results: Results) -> list[str | None]:
-    """Return the base (None) and the adapters that were asked, in table order."""
-    asked = [e.adapter for e in results.estimates]
-    return list(dict.fromkeys(asked))
+def name_cell(name: str | None) -> Cell:
+    """Return a system's name."""
+    return Cell(named(name), (name or "base",))
 
 
-def is_predictions(results: Results) -> bool:
-    """Tell whether no model was asked: the answers are predictions from elsewhere."""
-    return bool(results.run["serving"]["engine"] == "predictions")
+def text_cell(text: str) -> Cell:
+    """Return text that means itself."""
+    return Cell((text,))
 
 
-def headline(task: dict[str, Any]) -> str:
-    """Return a task's headline metric."""
-    return str(task["metrics"][0])
+def count_cell(n: int) -> Cell:
+    """Return a count."""
+    return Cell((f"{n:,}",), (n,))
 
 
-def adapter_table(results: Results) -> str:
-    """Return what each adapter is and how it was applied, or which files held predictions."""
-    if is_predictions(results):
-        files = [[f"`{cell(a['name'])}`", f"`{a['sha256'][:12]}`"] for a in results.adapters]
-        return table(["predictions", "sha256"], files, left=2)
-    rows = [
-        [
-            f"`{cell(a['name'])}`",
-            cell(a["method"]),
-            str(a["rank"]),
-            a["route"],
-            f"`{a['sha256'][:12]}`",
-            "its update is exactly zero" if a["changes_nothing"] else "",
-        ]
-        for a in results.adapters
-    ]
-    return table(["adapter", "method", "rank", "route", "sha256", "note"], rows, left=6)
+def number_cell(value: float | None, shown: str) -> Cell:
+    """Return a number as it is shown."""
+    return Cell((shown,), (value,))
 
 
-def score_table(results: Results, metric: str | None = None) -> str:
-    """Return systems x tasks: each score with its interval, each difference under it.
+def score_tables(view: View, metric: str | None = None) -> Iterator[Table]:
+    """Yield systems x tasks: each score with its interval, each difference under it.
 
-    ``metric`` of None takes each task's headline metric.
+    ``metric`` of None takes each task's headline metric. A table is no wider than a page.
     """
-    tasks = [t for t in results.tasks if metric is None or metric in t["metrics"]]
-    header = ["", *(f"{cell(t['name'])} ({metric or headline(t)})" for t in tasks)]
-    rows = []
-    for system in systems(results):
-        cells = [_score_cell(results, t["name"], metric or headline(t), system) for t in tasks]
-        rows.append([f"`{cell(system)}`" if system else "**base**", *cells])
-    for name in dict.fromkeys(e.adapter for e in results.baselines):
-        cells = [_baseline_cell(results, t["name"], metric or headline(t), name) for t in tasks]
-        rows.append([f"*{name}*", *cells])
-    return table(header, rows)
-
-
-def category_table(results: Results, task: dict[str, Any]) -> str | None:
-    """Return categories x systems for one task, or None where it has no categories."""
-    metric = headline(task)
-    groups = list(
-        dict.fromkeys(
-            e.group
-            for e in results.estimates
-            if e.task == task["name"] and (e.group or "").startswith("category:")
+    tasks = [t for t in view.tasks if metric is None or metric in t["metrics"]]
+    for at, some in enumerate(chunks(tasks, TASKS_ACROSS), start=1):
+        name = slug(
+            "scores", metric or "headline", *([str(at)] if len(tasks) > TASKS_ACROSS else [])
         )
-    )
-    if not groups:
-        return None
-    names = systems(results)
-    header = ["category", "n", *(f"`{cell(s)}`" if s else "**base**" for s in names)]
-    rows = []
-    for group in groups:
-        found = [_find(results, task["name"], metric, s, group) for s in names]
-        n_items = max((e.n_items for e in found if e), default=0)
-        cells = [_marked(results, e) for e in found]
-        rows.append([cell((group or "").removeprefix("category:")), f"{n_items:,}", *cells])
-    return table(header, rows)
+        yield _score_table(view, name, some, metric)
 
 
-def trouble_table(results: Results) -> str | None:
-    """Return what was cut, truncated, missing or absent; None where there is nothing."""
-    rows = []
-    for task in results.tasks:
-        for system in systems(results):
-            e = _find(results, task["name"], headline(task), system, None)
-            if e and (e.n_truncated or e.n_prompts_cut or e.n_missing):
-                name = f"`{cell(system)}`" if system else "**base**"
-                counts = [e.n_truncated, e.n_prompts_cut, e.n_missing]
-                total = e.n_items + e.n_missing
-                rows.append([cell(task["name"]), name, *(f"{n:,} of {total:,}" for n in counts)])
-    header = ["task", "adapter", "answers at the token limit", "prompts cut to fit", "failed"]
-    return table(header, rows, left=2) if rows else None
+def _score_table(
+    view: View, name: str, tasks: Sequence[dict[str, Any]], metric: str | None
+) -> Table:
+    wanted = [(str(t["name"]), metric or headline(t)) for t in tasks]
+    columns = [
+        Column((Code(task), f" {m}" + (", %" if is_share(m) else "")), ESTIMATED)
+        for task, m in wanted
+    ]
+    references = [*((None,) if None in view.systems else ()), *view.baselines]
+    rows = [
+        (_system(view, system), *(_score(view, task, m, system) for task, m in wanted))
+        for system in [*references, *view.adapters]
+    ]
+    return Table(
+        name, "Scores with 95 % intervals; under each, the difference to the base in points",
+        (Column(("",), numeric=False), *columns), tuple(rows), len(references) + N_OPEN,
+    )  # fmt: skip
 
 
-def data_lines(results: Results) -> list[str]:
-    """Return one line for each task on what data it had."""
-    lines = []
-    for task in results.tasks:
-        n_found, absent = task["n_clusters"], task["absent"]
-        single = n_found == task["n_samples"]
-        of = f" of {n_found + len(absent):,}" if absent else ""
-        clusters = "" if single else f" from {n_found:,}{of} tasks"
-        line = f"- `{cell(task['name'])}`: {task['description']}; "
-        line += (
-            f"{counted(task['n_samples'], 'item')}{clusters}, profile `{task['profile']['name']}`"
-        )
-        if absent:
-            line += f". **{counted(len(absent), 'listed task')} not in the data**"
-        lines.append(line + ".")
-    return lines
+def _system(view: View, system: str | None) -> Cell:
+    return Cell((Quiet(system),), (system,)) if system in view.baselines else name_cell(system)
 
 
-def _score_cell(results: Results, task: str, metric: str, system: str | None) -> str:
-    estimate = _find(results, task, metric, system, None)
-    if estimate is None:
-        return "–"
-    try:
-        compared = results.comparison(task, metric, system) if system else None
-    except KeyError:
-        compared = None
-    return interval(estimate) + (f"<br>{difference(compared)}" if compared else "")
-
-
-def _baseline_cell(results: Results, task: str, metric: str, name: str | None) -> str:
-    found = _find(results, task, metric, name, None)
-    return interval(found) if found else "–"
-
-
-def _marked(results: Results, e: Estimate | None) -> str:
-    """Return a score with the mark of its difference to the base."""
+def _score(view: View, task: str, metric: str, system: str | None) -> Cell:
+    e, c = view.estimate(task, metric, system), view.comparison(task, metric, system)
     if e is None:
-        return "–"
-    if e.adapter is None:
-        return percent(e.value)
-    try:
-        compared = results.comparison(e.task, e.metric, e.adapter, e.group)
-    except KeyError:
-        return percent(e.value)
-    return f"{percent(e.value)} {mark(compared)}"
+        return Cell((NONE,), (None,) * 7)
+    under = f"\n{difference(c)}" if c else ""
+    return Cell((interval(e) + under,), _values(e, c))
 
 
-def _find(
-    results: Results, task: str, metric: str, system: str | None, group: str | None
-) -> Estimate | None:
-    try:
-        return results.estimate(task, metric, system, group)
-    except KeyError:
-        return None
+def _values(e: Estimate, c: Comparison | None) -> tuple[Value, ...]:
+    found = (c.delta, c.low, c.high, mark(c)) if c else (None, None, None, None)
+    return (e.value, e.low, e.high, *found)
+
+
+def category_tables(view: View, task: dict[str, Any]) -> Iterator[Table]:
+    """Yield systems x categories of one task."""
+    name, metric = str(task["name"]), headline(task)
+    for at, some in enumerate(chunks(view.groups.get(name, ()), CATEGORIES_ACROSS), start=1):
+        sizes = [_n_items(view, name, metric, group) for group in some]
+        columns = (
+            Column((f"{group} ({n:,})",), ESTIMATED) for group, n in zip(some, sizes, strict=True)
+        )
+        rows = (
+            (name_cell(s), *(_category(view, (name, metric, s, f"category:{g}")) for g in some))
+            for s in view.systems
+        )
+        yield Table(
+            slug("categories", name, str(at)), f"{name} by category ({metric}; number of items)",
+            (Column(("",), numeric=False), *columns), tuple(rows), N_OPEN + 1,
+        )  # fmt: skip
+
+
+def _n_items(view: View, task: str, metric: str, group: str) -> int:
+    found = (view.estimate(task, metric, s, f"category:{group}") for s in view.systems)
+    return max((e.n_items for e in found if e), default=0)
+
+
+def _category(view: View, key: tuple[str, str, str | None, str]) -> Cell:
+    e, c = view.estimate(*key), view.comparison(*key)
+    if e is None:
+        return Cell((NONE,), (None,) * 7)
+    return Cell((f"{score(e)} {mark(c)}" if c else score(e),), _values(e, c))
+
+
+def difference_table(view: View) -> Table:
+    """Return every headline difference with its p-value and what could have been found."""
+    columns = (
+        Column(("adapter",), numeric=False), Column(("task",), numeric=False),
+        Column(("difference to the base",), DIFFERENCE), Column(("",), numeric=False),
+        Column(("adjusted p",)), Column(("would be found",)), Column(("answers alike",), ("of",)),
+    )  # fmt: skip
+    rows = tuple(_difference_row(c) for a in view.adapters for c in view.differences(a))
+    return Table("differences", "Headline differences to the base", columns, rows)
+
+
+def _difference_row(c: Comparison) -> tuple[Cell, ...]:
+    unit = "" if is_share(c.metric) else f" {c.metric}"
+    shown = "0" if is_same(c) else f"{delta(c)} {bounds(c)}{unit}"
+    return (
+        name_cell(c.adapter),
+        text_cell(c.task),
+        Cell((shown,), (c.delta, c.low, c.high)),
+        text_cell(mark(c)),
+        number_cell(c.p_adjusted, NONE if is_same(c) else p_value(c.p_adjusted)),
+        number_cell(c.mde, findable(c)),
+        Cell((f"{c.n_identical:,} of {c.n_items:,}",), (c.n_identical, c.n_items)),
+    )
+
+
+def findable(c: Comparison) -> str:
+    """Return the difference that would be found four times in five."""
+    if c.mde is None or not is_share(c.metric):
+        return NONE
+    return "none" if c.mde >= 1 else rough(c.mde)
+
+
+def adapter_table(view: View) -> Table:
+    """Return what each adapter is and how it was applied, or which files held predictions."""
+    by_name = {a["name"]: a for a in view.results.adapters}
+    titles: tuple[str, ...] = ("adapter", "method", "rank", "route", "sha256", "note")
+    row = _adapter_row
+    if view.is_predictions:
+        titles, row = ("predictions", "sha256"), _file_row
+    columns = tuple(Column((title,), numeric=title == "rank") for title in titles)
+    rows = tuple(row(by_name[name]) for name in view.adapters)
+    return Table("adapters", "What was scored", columns, rows, N_OPEN)
+
+
+def _file_row(a: dict[str, Any]) -> tuple[Cell, ...]:
+    return (name_cell(a["name"]), Cell((Code(a["sha256"][:12]),), (a["sha256"],)))
+
+
+def _adapter_row(a: dict[str, Any]) -> tuple[Cell, ...]:
+    return (
+        name_cell(a["name"]),
+        text_cell(a["method"]),
+        Cell((str(a["rank"]),), (a["rank"],)),
+        text_cell(a["route"]),
+        Cell((Code(a["sha256"][:12]),), (a["sha256"],)),
+        text_cell("its update is exactly zero" if a["changes_nothing"] else ""),
+    )
+
+
+def data_lines(view: View) -> list[Text]:
+    """Return one line for each task on what data it had."""
+    lines: list[Text] = []
+    for task in view.tasks:
+        n_found, absent = task["n_clusters"], task["absent"]
+        of = f" of {n_found + len(absent):,}" if absent else ""
+        clusters = "" if n_found == task["n_samples"] else f" from {n_found:,}{of} tasks"
+        lines.append((
+            Code(task["name"]),
+            f": {task['description']}; {counted(task['n_samples'], 'item')}{clusters}, profile ",
+            Code(task["profile"]["name"]),
+            *((". ", Strong(f"{counted(len(absent), 'listed task')} not in the data")) if absent
+              else ()),
+            ".",
+        ))  # fmt: skip
+    return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peval.report.format import difference, interval
-from peval.report.tables import headline, is_predictions, systems
+from peval.report.view import View, headline
 from peval.results import Results
 
 
@@ -14,7 +14,7 @@ def summary(results: Results) -> str:
         run = results.run
         blocks.append(
             f"PARTIAL: {run['n_unanswered']:,} of {run['n_requests']:,} items have no prediction"
-            if is_predictions(results)
+            if View(results).is_predictions
             else f"PARTIAL: {run['n_failed']:,} of {run['n_requests']:,} requests failed, "
             f"{run['n_unanswered']:,} unanswered; the same command asks them again"
         )
@@ -22,7 +22,7 @@ def summary(results: Results) -> str:
 
 
 def _block(results: Results, task: str, metric: str) -> str:
-    names: list[str | None] = systems(results)
+    names: list[str | None] = [*View(results).systems]
     baselines = list(dict.fromkeys(e.adapter for e in results.baselines if e.task == task))
     width = max(len(name or "base") for name in [*names, *baselines])
     lines = [f"{task}  ({metric}, percent, 95 % interval, points against the base)"]

@@ -1,0 +1,164 @@
+"""The page's first lines: what was decided, in three to six sentences with their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from peval.metrics import is_share
+from peval.report.answers import Answers
+from peval.report.document import Code, Strong, Text, named
+from peval.report.format import OPEN, bounds, counted, delta, is_same, mark, p_value
+from peval.report.hygiene import trouble_words
+from peval.report.tables import findable
+from peval.report.view import View
+from peval.types import Comparison
+
+N_NAMED = 3
+N_SENTENCES = 6
+
+
+def decision(view: View, answers: Answers) -> tuple[Text, ...]:
+    """Return the sentences, the most weighty first."""
+    found = [text for say in SENTENCES for text in say(view, answers)]
+    return tuple(found[:N_SENTENCES])
+
+
+def _gains(view: View, answers: Answers) -> Iterator[Text]:
+    """Say which adapters are better than the base, the one that gains most with its numbers."""
+    if not view.results.comparisons:
+        return
+    winners = [a for a in view.adapters if view.better(a)]
+    if not winners:
+        differing = [c for a in view.adapters for c in view.differences(a) if not is_same(c)]
+        if differing:
+            lead = "No adapter is shown to be better than the base"
+            yield (Strong(lead), *_widest(differing), ".")
+        return
+    clean = [a for a in winners if not view.worse(a)] or winners
+    first = max(clean, key=lambda a: (len(view.better(a)), view.mean_gain(a)))
+    gains = view.better(first)
+    n_tasks = len(view.differences(first))
+    on = "on all" if len(gains) == n_tasks > 1 else f"on {len(gains)} of"
+    where = f" {on} {counted(n_tasks, 'task')}" if n_tasks > 1 else ""
+    yield (
+        Code(first), " ", Strong("is better than the base"), f"{where}: ",
+        *_sized(gains), ".",
+    )  # fmt: skip
+    others = [a for a in winners if a != first]
+    if others:
+        be = "is" if len(others) == 1 else "are"
+        yield (
+            *_names(others), f" {be} better too, on ",
+            _spread([len(view.better(a)) for a in others], n_tasks),
+            "; which of them is best is another question (", Code("peval compare --against"), ").",
+        )  # fmt: skip
+
+
+def _losses(view: View, answers: Answers) -> Iterator[Text]:
+    """Say which adapters are worse than the base."""
+    losers = [a for a in view.adapters if view.worse(a)]
+    if losers:
+        losers.sort(key=lambda a: min(c.delta or 0.0 for c in view.worse(a)))
+        be = "is" if len(losers) == 1 else "are"
+        worst = view.worse(losers[0])
+        deepest = f", {losers[0]} the most" if len(losers) > 1 else ""
+        yield (
+            *_names(losers), f" {be} ", Strong("worse than the base"), f"{deepest}: ",
+            *_sized(worst), ".",
+        )  # fmt: skip
+
+
+def _undecided(view: View, answers: Answers) -> Iterator[Text]:
+    """Say for how many differences the data cannot tell, and what they could have told."""
+    compared = [c for a in view.adapters for c in view.differences(a)]
+    still_open = [c for c in compared if mark(c) == OPEN]
+    if still_open and any(view.better(a) for a in view.adapters):
+        yield (
+            f"For {len(still_open):,} of {counted(len(compared), 'difference')} the data ",
+            Strong("cannot tell"), *_widest(still_open), ".",
+        )  # fmt: skip
+
+
+def _same(view: View, answers: Answers) -> Iterator[Text]:
+    """Say which adapters changed no answer at all."""
+    zero = {a["name"] for a in view.results.adapters if a["changes_nothing"]}
+    same = [
+        a for a in view.adapters if view.differences(a) and all(map(is_same, view.differences(a)))
+    ]
+    for names, why in (
+        ([a for a in same if a in zero], "the update it holds is exactly zero"),
+        (
+            [a for a in same if a not in zero],
+            "yet its update is not zero: check that it is trained",
+        ),
+    ):
+        if names:
+            n = sum(c.n_items for c in view.differences(names[0]))
+            verb = "gives" if len(names) == 1 else "give"
+            yield (
+                *_names(names),
+                f" {verb} the base's answer to every one of {n:,} prompts: {why}.",
+            )
+
+
+def _trouble(view: View, answers: Answers) -> Iterator[Text]:
+    said = trouble_words(view, answers)
+    yield (said or "No answer was truncated, no prompt was cut, and no request failed.",)
+
+
+def _alone(view: View, answers: Answers) -> Iterator[Text]:
+    """Say that nothing was compared, where that is so."""
+    if not view.results.comparisons:
+        what = "only the base" if None in view.systems else "no base"
+        yield (f"Nothing was compared: the run has {what}; differences need both.",)
+
+
+def _sized(found: list[Comparison]) -> Iterator[str | Code]:
+    """Yield differences with their numbers: the widest three."""
+    shown = sorted(found, key=lambda c: -abs(c.delta or 0.0))[:N_NAMED]
+    for at, c in enumerate(shown):
+        unit = " points" if at == 0 and is_share(c.metric) else ""
+        p = p_value(c.p_adjusted)
+        tested = f", p {p if p.startswith('<') else f'= {p}'}" if c.p_adjusted is not None else ""
+        metric = "" if is_share(c.metric) else f" {c.metric}"
+        yield f"{', ' if at else ''}{delta(c)}{unit}{metric} on "
+        yield Code(c.task)
+        yield f" ({bounds(c)}{tested})"
+    if len(found) > len(shown):
+        yield f", and {len(found) - len(shown):,} more"
+
+
+def _widest(found: list[Comparison]) -> Text:
+    """Return what would have been found, at best and at worst."""
+    sizes = sorted((c.mde, findable(c)) for c in found if c.mde is not None and is_share(c.metric))
+    if not sizes:
+        return ()
+    least, most = sizes[0][1], sizes[-1][1]
+    if least == "none":
+        return ("; on so little data no difference could have been found",)
+    span = least if least == most else f"{least} to {most}"
+    if most == "none":
+        span = f"{least} or more"
+    return (f"; four times in five it would have found one of {span} points",)
+
+
+def _spread(counts: list[int], n_tasks: int) -> str:
+    low, high = min(counts), max(counts)
+    span = f"{low}" if low == high else f"{low} to {high}"
+    return f"{span} of {counted(n_tasks, 'task')}"
+
+
+def _names(names: list[str]) -> Text:
+    """Return a few names, the rest counted."""
+    shown = names[: N_NAMED + 1] if len(names) == N_NAMED + 1 else names[:N_NAMED]
+    rest = len(names) - len(shown)
+    text: list[str | Code | Strong] = []
+    for at, name in enumerate(shown):
+        last = at == len(shown) - 1 and not rest
+        text += ["" if not at else " and " if last else ", ", *named(name)]  # type: ignore[list-item]
+    return (*text, f" and {counted(rest, 'more adapter')}") if rest else tuple(text)
+
+
+SENTENCES: tuple[Callable[[View, Answers], Iterator[Text]], ...] = (
+    _gains, _losses, _same, _undecided, _alone, _trouble,
+)  # fmt: skip

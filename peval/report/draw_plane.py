@@ -1,0 +1,138 @@
+"""Charts on two axes of numbers: gain against something, score against something."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from peval.report.charts import Line, Lines, Scatter, Spot
+from peval.report.ink import (
+    INK,
+    MARK_COLOURS,
+    MARKERS,
+    MUTED,
+    PAPER,
+    SERIES,
+    SERIES_MARKERS,
+    SMALL_PT,
+    TEXT_PT,
+    WIDTH_IN,
+    bare,
+    label,
+    svg_of,
+    width_in,
+)
+
+HEIGHT_IN = 4.0
+N_LABELLED = 14
+LINE_PT = 11.0
+
+
+def draw_scatter(name: str, chart: Scatter) -> str:
+    """Draw points with their intervals and names; both axes show 0."""
+
+    def paint(figure: Any) -> None:
+        axis = figure.add_axes((0.09, 0.14, 0.72, 0.8))
+        bare(axis, "both")
+        axis.axvline(0, color=MUTED, linewidth=0.9)
+        axis.axhline(0, color=MUTED, linewidth=0.9)
+        if chart.margin is not None:
+            axis.axvline(chart.margin, color=INK, linewidth=1.0, linestyle=(0, (4, 3)))
+            axis.annotate("margin", (chart.margin, 1), xytext=(0, 3), ha="center",
+                          xycoords=("data", "axes fraction"), textcoords="offset points",
+                          fontsize=SMALL_PT, color=INK)  # fmt: skip
+        many = len(chart.spots) > N_LABELLED
+        for spot in chart.spots:
+            _spot(axis, spot, crowded=many)
+        axis.margins(0.06)
+        axis.set_xlabel(chart.x_title, fontsize=SMALL_PT, color=MUTED)
+        axis.set_ylabel(chart.y_title, fontsize=SMALL_PT, color=MUTED)
+        shown = _outstanding(chart.spots) if many else chart.spots
+        _labels(axis, [(s.label, s.x, s.y, MARK_COLOURS[s.mark]) for s in shown], figure)
+
+    return svg_of(name, HEIGHT_IN, paint)
+
+
+def _spot(axis: Any, spot: Spot, crowded: bool) -> None:
+    colour = MARK_COLOURS[spot.mark]
+    if not crowded:
+        line = {"color": colour, "linewidth": 0.8, "solid_capstyle": "butt"}
+        if spot.x_bounds:
+            axis.plot(spot.x_bounds, [spot.y, spot.y], **line)
+        if spot.y_bounds:
+            axis.plot([spot.x, spot.x], spot.y_bounds, **line)
+    axis.plot([spot.x], [spot.y], marker=MARKERS[spot.mark], markersize=6.5, color=colour,
+              markerfacecolor=colour if spot.mark in "▲▼" else PAPER, markeredgewidth=1.2,
+              zorder=3)  # fmt: skip
+
+
+def _outstanding(spots: Sequence[Spot]) -> list[Spot]:
+    """Return the few points at the edges: the most gain, the most loss."""
+    half = N_LABELLED // 2
+    most = sorted(spots, key=lambda s: (-s.y, s.label))[:half]
+    rest = [s for s in spots if s not in most]
+    return most + sorted(rest, key=lambda s: (s.x, s.label))[:half]
+
+
+def draw_lines(name: str, chart: Lines) -> str:
+    """Draw a line through each group's means, every point a small dot, names at the ends."""
+    room = width_in([label(line.label, 22) for line in chart.lines]) + 0.3
+    right = 1 - max(room, 0.5) / WIDTH_IN
+
+    def paint(figure: Any) -> None:
+        axis = figure.add_axes((0.09, 0.14, right - 0.09, 0.8))
+        bare(axis, "both")
+        if chart.log_x:
+            axis.set_xscale("log", base=2)
+        if chart.level is not None:
+            axis.axhline(chart.level, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
+        ends = []
+        for at, line in enumerate(chart.lines):
+            colour, marker = SERIES[at % len(SERIES)], SERIES_MARKERS[at % len(SERIES_MARKERS)]
+            xs, means = _means(line)
+            axis.plot(line.xs, line.ys, "o", markersize=3, color=colour, markerfacecolor=PAPER,
+                      markeredgewidth=0.8)  # fmt: skip
+            axis.plot(xs, means, color=colour, linewidth=1.6, marker=marker, markersize=5.5,
+                      linestyle="-" if at < len(SERIES) else "--")  # fmt: skip
+            ends.append((label(line.label, 22), xs[-1], means[-1], colour))
+        if chart.level is not None:
+            ends.append(
+                ("base", max(x for line in chart.lines for x in line.xs), chart.level, MUTED)
+            )
+        ticks = sorted({x for line in chart.lines for x in line.xs})
+        if len(ticks) <= 12:
+            axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
+            axis.minorticks_off()
+        axis.set_xlabel(chart.x_title, fontsize=SMALL_PT, color=MUTED)
+        axis.set_ylabel(chart.y_title, fontsize=SMALL_PT, color=MUTED)
+        _labels(axis, ends, figure)
+
+    return svg_of(name, HEIGHT_IN - 0.6, paint)
+
+
+def _means(line: Line) -> tuple[list[float], list[float]]:
+    xs = sorted(set(line.xs))
+    found = [[y for x, y in zip(line.xs, line.ys, strict=True) if x == at] for at in xs]
+    return xs, [math.fsum(ys) / len(ys) for ys in found]
+
+
+def _labels(axis: Any, texts: Sequence[tuple[str, float, float, str]], figure: Any) -> None:
+    """Write names to the right of their points, moved apart where they would overlap."""
+    scale = 72 / figure.dpi
+    places = [axis.transData.transform((x, y)) * scale for _, x, y, _ in texts]
+    order = sorted(range(len(texts)), key=lambda i: (places[i][1], texts[i][0]))
+    taken: list[tuple[float, float, float]] = []
+    for i in order:
+        text, x, y, colour = texts[i]
+        shown = label(text)
+        across, up = places[i]
+        wide, wanted = width_in([shown]) * 72, up
+        for left, width, other in sorted(taken, key=lambda t: t[2]):
+            overlaps = across < left + width and left < across + wide
+            if overlaps and abs(wanted - other) < LINE_PT:
+                wanted = other + LINE_PT
+        taken.append((across, wide, wanted))
+        axis.annotate(shown, (x, y), xytext=(8, wanted - up), textcoords="offset points",
+                      va="center_baseline", fontsize=TEXT_PT - 0.5, color=colour,
+                      annotation_clip=False)  # fmt: skip

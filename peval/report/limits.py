@@ -1,0 +1,62 @@
+"""What a reader must not conclude."""
+
+from __future__ import annotations
+
+from peval.families import EXPLORATORY, PRIMARY, counts
+from peval.report.document import Code, Text
+from peval.report.format import counted
+from peval.report.view import View
+
+FEW_CLUSTERS = 30
+
+
+def limits(view: View) -> tuple[Text, ...]:
+    """Return one text for each."""
+    return (
+        ("An interval covers the choice of items: how the score would move if the benchmark had "
+         "drawn other tasks (or other items, where there is one task only). It does not cover "
+         "other training seeds, prompts or decodings.",),
+        *_few_clusters(view),
+        *_families(view),
+        (Code("·"), " means that the data cannot tell, not that there is no difference or no "
+         "forgetting.",),
+    )  # fmt: skip
+
+
+def _few_clusters(view: View) -> tuple[Text, ...]:
+    few = [(t["name"], t["n_clusters"]) for t in view.tasks if 1 < t["n_clusters"] < FEW_CLUSTERS]
+    if not few:
+        return ()
+    said: list[str | Code] = []
+    for name, n in few[:6]:
+        said += [", " if said else "", Code(name), f" has {n}"]
+    more = f" and {len(few) - 6} more have as few" if len(few) > 6 else ""
+    return ((
+        "Items of one task resemble each other, so tasks are what counts: ", *said,
+        f"{more}. With so few, intervals are wide and a missing difference proves little.",
+    ),)  # fmt: skip
+
+
+def _families(view: View) -> tuple[Text, ...]:
+    """Return how many differences were looked at and what was done about it."""
+    found = view.results.comparisons
+    n_primary, n_exploratory = (
+        sum(c.family == family and counts(c) for c in found) for family in (PRIMARY, EXPLORATORY)
+    )
+    n_alike = sum(c.family == PRIMARY and not counts(c) for c in found)
+    alike = f" ({n_alike:,} more have every answer alike)" if n_alike else ""
+    if not n_primary:
+        return ()
+    adapters, tasks = counted(len(view.adapters), "adapter"), counted(len(view.tasks), "task")
+    lines: list[Text] = [(
+        f"p-values are adjusted by Holm's method within one family: the headline metric of "
+        f"{adapters} on {tasks}, {counted(n_primary, 'difference')}{alike}. Were there none in "
+        "truth, the chance that any is marked would be at most 5 %.",
+    )]  # fmt: skip
+    if n_exploratory:
+        lines.append((
+            "Categories and other metrics are for exploring: their p-values are adjusted by "
+            f"Benjamini and Hochberg's method over {counted(n_exploratory, 'difference')}, so that "
+            "of those marked about one in twenty may be chance.",
+        ))  # fmt: skip
+    return tuple(lines)

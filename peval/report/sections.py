@@ -1,0 +1,175 @@
+"""The report, section by section; every section reads on its own, and one without content is none.
+
+A new kind of finding is one more function in `SECTIONS`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from peval.report import hygiene, opening, plots, tables
+from peval.report.answers import Answers
+from peval.report.decision import decision
+from peval.report.document import (
+    Bullets,
+    Code,
+    Document,
+    Fold,
+    Listing,
+    Paragraph,
+    Part,
+    Quiet,
+    Section,
+    Strong,
+    Text,
+)
+from peval.report.flips import Flip, short
+from peval.report.format import written
+from peval.report.limits import limits
+from peval.report.view import View, headline
+from peval.results import Results
+
+
+@dataclass(frozen=True)
+class Found:
+    """All that a section may tell of."""
+
+    view: View
+    answers: Answers
+    flipped: tuple[Flip, ...]
+
+
+def document(results: Results, answers: Answers, flipped: list[Flip]) -> Document:
+    """Return a run's report."""
+    found = Found(View(results), answers, tuple(flipped))
+    sections = [section for build in SECTIONS for section in build(found)]
+    return Document(
+        opening.title(found.view), tuple(section for section in sections if section.parts)
+    )
+
+
+def _decision(found: Found) -> Iterator[Section]:
+    view = found.view
+    said = Bullets(decision(view, found.answers))
+    yield Section("", (*opening.partial(view.results), said, Paragraph(opening.asked(view))))
+
+
+def _scores(found: Found) -> Iterator[Section]:
+    view = found.view
+    said: list[str | Code | Quiet] = ["Shares in percent, with 95 % intervals."]
+    if view.results.comparisons:
+        said += [
+            " Under each score: the paired difference to the base in points. ▲ better and ▼ worse "
+            "(the interval excludes 0 and the adjusted p is at most 0.05), ", Code("·"),
+            " not told apart, ", Code("="), " every answer is the base's. Adapters stand in the "
+            "order of their mean difference.",
+        ]  # fmt: skip
+    if view.baselines:
+        said += [" ", Quiet("Italics"), " need no model: the input copied, the first "
+                 "demonstration's output copied, each task's most frequent target (which looks at "
+                 "the targets)."]  # fmt: skip
+    yield Section("Scores", (Paragraph(tuple(said)), *tables.score_tables(view)))
+
+
+def _differences(found: Found) -> Iterator[Section]:
+    if not found.view.results.comparisons:
+        return
+    figures = plots.forests(found.view)
+    parts: list[Part] = [*figures[:1]]
+    if figures[1:]:
+        parts.append(Fold("The other adapters and tasks", tuple(figures[1:])))
+    table = tables.difference_table(found.view)
+    would = (
+        "A difference that would be found is one that four in five repetitions would find, in "
+        "points; ", Code("none"), " means that so little data can find none.",
+    )  # fmt: skip
+    parts.append(Fold("Every difference with its p-value", (Paragraph(would), table)))
+    yield Section("Differences to the base", tuple(parts))
+
+
+def _categories(found: Found) -> Iterator[Section]:
+    parts: list[Part] = []
+    for task in found.view.tasks:
+        listed = tuple(tables.category_tables(found.view, task))
+        if not listed:
+            continue
+        figures = [*plots.heats(found.view, task)]
+        parts += figures[:1]
+        parts.append(Fold(f"Scores on {task['name']} by category", (*figures[1:], *listed)))
+    if parts:
+        parts.insert(0, Paragraph((
+            "Numbers are points against the base; marks as above, adjusted for exploring.",
+        )))  # fmt: skip
+    yield Section("By category", tuple(parts))
+
+
+def _other_metrics(found: Found) -> Iterator[Section]:
+    view = found.view
+    shown = {headline(task) for task in view.tasks}
+    others = dict.fromkeys(m for t in view.tasks for m in t["metrics"] if m not in shown)
+    yield Section(
+        "Other metrics", tuple(Fold(m, tuple(tables.score_tables(view, m))) for m in others)
+    )
+
+
+def _flips(found: Found) -> Iterator[Section]:
+    if found.flipped:
+        intro = Paragraph(("Items with the widest gains and losses, to look at, not to count.",))
+        parts = [part for flip in found.flipped for part in _flip(found.view, flip)]
+        yield Section("Where answers part", (intro, *parts))
+
+
+def _flip(view: View, flip: Flip) -> tuple[Part, ...]:
+    one = flip.adapter
+    metric = next(headline(t) for t in view.tasks if t["name"] == one.task)
+    where = "" if one.cluster == one.sample_id else f", {one.cluster}"
+    title: Text = (
+        Code(one.system or "base"), " against the base: ",
+        Strong(f"{written(flip.delta, metric, 0, '+')} points"), f" ({one.task}{where}, ",
+        Code(one.sample_id), ")",
+    )  # fmt: skip
+    rows = [
+        ("input", one.input),
+        ("target", " | ".join(one.targets[:3])),
+        ("base", flip.base.text),
+        (one.system or "adapter", one.text),
+    ]
+    width = max(len(label) for label, _ in rows)
+    lines = [f"{label:<{width}}  {' '.join(short(text).split())}" for label, text in rows]
+    return Paragraph(title), Listing(tuple(lines))
+
+
+def _hygiene(found: Found) -> Iterator[Section]:
+    table = hygiene.trouble_table(found.view, found.answers)
+    nothing = "Nothing: no answer ran into the token limit, no prompt was cut, none failed, and an "
+    nothing += "answer was found in each."
+    yield Section("Cut, truncated, unparsed, failed", (table or Paragraph((nothing,)),))
+
+
+def _limits(found: Found) -> Iterator[Section]:
+    yield Section("What the numbers cannot say", (Bullets(limits(found.view)),))
+
+
+def _provenance(found: Found) -> Iterator[Section]:
+    view, run = found.view, found.view.results.run
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    facts: list[Text] = [
+        *([] if view.is_predictions else [("base sha256 ", Code(run["base"]["sha256"]))]),
+        (f"seed {run['seed']}, peval {run['peval']}, scorer {run['scorer']}",),
+        (versions,),
+    ]
+    signatures = [e.signature for e in view.results.estimates if e.group is None][:1]
+    facts += [("signature of the first score: ", Code(signature)) for signature in signatures]
+    parts: list[Part] = [Bullets(tuple(tables.data_lines(view)))]
+    if view.adapters:
+        parts.append(tables.adapter_table(view))
+    parts += [Listing((shlex.join(run["command"]),), "sh"), Bullets(tuple(facts))]
+    yield Section("Where the numbers come from", tuple(parts))
+
+
+SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
+    _decision, _scores, _differences, _categories, _other_metrics, _flips, _hygiene, _limits,
+    _provenance,
+)  # fmt: skip

@@ -1,0 +1,120 @@
+"""The report: one run byte for byte, and what its parts promise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import pytest
+from scripted import TOY, ScriptedEngine
+
+import peval
+from peval import api
+from peval.report.answers import Answer, Answers
+from peval.report.document import Document
+from peval.report.flips import Flip, flips
+from peval.report.markdown import markdown
+from peval.report.sections import document
+from peval.report.terminal import summary
+from peval.results import Results
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
+    patch = pytest.MonkeyPatch()
+    out = tmp_path_factory.mktemp("run") / "run"
+    with patch.context() as p:
+        p.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        results = peval.score(
+            base=str(TOY / "base"),
+            adapters=[str(TOY / "adapters" / name) for name in ("generalist", "noop")],
+            suite=["superni", "superni-train"],
+            data_dir=str(TOY / "data"),
+            tasks=["task00[12]*", "task101*", "task106*"],
+            limit=5,
+            out=str(out),
+            engine="hf",
+        )
+    return out, results
+
+
+def everywhere(results: Results) -> Results:
+    """The same results without what differs between machines."""
+    fixed = results.run | {
+        "base": results.run["base"] | {"name": "tests/toy/base"},
+        "versions": {"python": "3"},
+        "serving": results.run["serving"] | {"engine": "scripted"},
+        "command": ["peval", "score", "--adapter", "a path"],
+        "peval": "0",
+    }
+    estimates = tuple(dataclasses.replace(e, signature="signature") for e in results.estimates)
+    return dataclasses.replace(results, run=fixed, estimates=estimates)
+
+
+def page(out: Path, results: Results, flipped: list[Flip] | None = None) -> Document:
+    answers = Answers(out / "completions.parquet", results)
+    return document(everywhere(results), answers, flips(answers) if flipped is None else flipped)
+
+
+def golden(name: str, text: str) -> None:
+    if os.environ.get("PEVAL_UPDATE_GOLDEN"):
+        (GOLDEN / name).write_text(text, encoding="utf-8")
+    assert text == (GOLDEN / name).read_text(encoding="utf-8")
+
+
+def test_the_report_byte_for_byte(run: tuple[Path, Results]) -> None:
+    golden("report.md", markdown(page(*run)))
+
+
+def test_the_figures_by_their_data(run: tuple[Path, Results]) -> None:
+    found = {figure.name: dataclasses.asdict(figure) for figure in page(*run).figures}
+    golden("figures.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+
+
+def test_every_figure_is_there_for_light_and_dark_pages(run: tuple[Path, Results]) -> None:
+    out, results = run
+    text = (out / "report.md").read_text(encoding="utf-8")
+    names = [figure.name for figure in page(out, results).figures]
+    assert names
+    for name in names:
+        assert f'srcset="figures/{name}-dark.svg"' in text
+        assert f'src="figures/{name}-light.svg"' in text
+        assert (out / "figures" / f"{name}-dark.svg").read_text().startswith("<svg")
+    assert len(list((out / "figures").iterdir())) == 2 * len(names)
+
+
+def test_an_order_of_adapters_or_tasks_changes_nothing_but_the_order_of_tasks(
+    run: tuple[Path, Results],
+) -> None:
+    out, results = run
+    turned = dataclasses.replace(
+        results,
+        adapters=results.adapters[::-1],
+        estimates=results.estimates[::-1],
+        comparisons=results.comparisons[::-1],
+    )
+    assert markdown(page(out, turned)).replace("signature", "") == markdown(
+        page(out, results)
+    ).replace("signature", "")
+
+
+def test_model_text_cannot_break_out_of_its_block(run: tuple[Path, Results]) -> None:
+    hostile = "```\n# Owned\n````"
+    mine = Answer("superni", "a|b`", "id|`x", "c|d_[a](b)", hostile, (hostile,), "<script>" * 900)
+    flip = Flip(mine, dataclasses.replace(mine, system=None, text=hostile), 1.0, 0.0)
+    text = markdown(page(*run, [flip]))
+    assert "\n# Owned" not in text
+    block = text[text.index("`````text") :]
+    assert "[…]" in block
+    assert max(map(len, block.splitlines()[:6])) < 400
+
+
+def test_the_terminal_says_the_same(run: tuple[Path, Results]) -> None:
+    text = summary(run[1])
+    assert "superni-train" in text
+    assert "copy-input" in text
+    assert all(len(line) < 100 for line in text.splitlines())
