@@ -25,47 +25,50 @@ def decision(view: View, answers: Answers) -> tuple[Text, ...]:
 
 def _gains(view: View, answers: Answers) -> Iterator[Text]:
     """Say which adapters are better than the base, the one that gains most with its numbers."""
-    if not view.results.comparisons:
-        return
-    winners = [a for a in view.adapters if view.better(a)]
+    winners = [a for a in view.adapters if view.better(a) and not view.worse(a)]
     if not winners:
         differing = [c for a in view.adapters for c in view.differences(a) if not is_same(c)]
         if differing:
-            lead = "No adapter is shown to be better than the base"
-            yield (Strong(lead), *_widest(differing), ".")
+            on = " without being worse anywhere" if any(map(view.better, view.adapters)) else ""
+            lead = Strong(f"No adapter is shown to be better than the base{on}")
+            yield (lead, *_widest(differing), ".")
         return
-    clean = [a for a in winners if not view.worse(a)] or winners
-    first = max(clean, key=lambda a: (len(view.better(a)), view.mean_gain(a)))
-    gains = view.better(first)
-    n_tasks = len(view.differences(first))
-    on = "on all" if len(gains) == n_tasks > 1 else f"on {len(gains)} of"
-    where = f" {on} {counted(n_tasks, 'task')}" if n_tasks > 1 else ""
-    yield (
-        Code(first), " ", Strong("is better than the base"), f"{where}: ",
-        *_sized(gains), ".",
-    )  # fmt: skip
-    others = [a for a in winners if a != first]
+    first, *others = sorted(winners, key=lambda a: -len(view.better(a)))
+    gains, n_tasks = view.better(first), len(view.differences(first))
+    where = f" on {_share(len(gains), n_tasks)}" if n_tasks > 1 else ""
+    lead = Strong("is better than the base")
+    yield (Code(first), " ", lead, f"{where}: ", *_sized(gains), ".")
     if others:
-        be = "is" if len(others) == 1 else "are"
+        spread = sorted({len(view.better(a)) for a in others})
+        span = _share(spread[0], n_tasks) if len(spread) == 1 else (
+            f"{spread[0]} to {_share(spread[-1], n_tasks)}"
+        )  # fmt: skip
+        where = f", on {span}" if n_tasks > 1 else ""
         yield (
-            *_names(others), f" {be} better too, on ",
-            _spread([len(view.better(a)) for a in others], n_tasks),
-            "; which of them is best is another question (", Code("peval compare --against"), ").",
+            *_names(others), f" {_be(others)} better too{where}; which of them is best is another "
+            "question (", Code("peval compare --against"), ").",
         )  # fmt: skip
 
 
 def _losses(view: View, answers: Answers) -> Iterator[Text]:
     """Say which adapters are worse than the base."""
-    losers = [a for a in view.adapters if view.worse(a)]
+    losers = [a for a in view.adapters if view.worse(a) and not view.better(a)]
     if losers:
         losers.sort(key=lambda a: min(c.delta or 0.0 for c in view.worse(a)))
-        be = "is" if len(losers) == 1 else "are"
-        worst = view.worse(losers[0])
-        deepest = f", {losers[0]} the most" if len(losers) > 1 else ""
+        deepest: Text = (", ", Code(losers[0]), " the most") if len(losers) > 1 else ()
+        lead = Strong("worse than the base")
         yield (
-            *_names(losers), f" {be} ", Strong("worse than the base"), f"{deepest}: ",
-            *_sized(worst), ".",
+            *_names(losers), f" {_be(losers)} ", lead, *deepest, ": ",
+            *_sized(view.worse(losers[0])), ".",
         )  # fmt: skip
+
+
+def _mixed(view: View, answers: Answers) -> Iterator[Text]:
+    """Say which adapters gain here and lose there, the widest loss with its numbers."""
+    mixed = [a for a in view.adapters if view.worse(a) and view.better(a)]
+    if mixed:
+        where = Strong("better on some tasks and worse on others")
+        yield (*_names(mixed), f" {_be(mixed)} ", where, ".")
 
 
 def _undecided(view: View, answers: Answers) -> Iterator[Text]:
@@ -142,10 +145,12 @@ def _widest(found: list[Comparison]) -> Text:
     return (f"; four times in five it would have found one of {span} points",)
 
 
-def _spread(counts: list[int], n_tasks: int) -> str:
-    low, high = min(counts), max(counts)
-    span = f"{low}" if low == high else f"{low} to {high}"
-    return f"{span} of {counted(n_tasks, 'task')}"
+def _share(n: int, n_tasks: int) -> str:
+    return f"all {n_tasks:,} tasks" if n == n_tasks else f"{n:,} of {counted(n_tasks, 'task')}"
+
+
+def _be(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def _names(names: list[str]) -> Text:
@@ -160,5 +165,5 @@ def _names(names: list[str]) -> Text:
 
 
 SENTENCES: tuple[Callable[[View, Answers], Iterator[Text]], ...] = (
-    _gains, _losses, _same, _undecided, _alone, _trouble,
+    _gains, _losses, _mixed, _same, _undecided, _alone, _trouble,
 )  # fmt: skip

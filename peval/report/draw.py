@@ -100,7 +100,7 @@ def _forest_dot(axis: Any, dot: Dot, y: int) -> None:
         axis.plot([dot.low, dot.high], [y, y], color=colour, linewidth=2.0 if decided else 1.3,
                   solid_capstyle="butt")  # fmt: skip
     look = {"color": colour, "markerfacecolor": colour if decided else PAPER}
-    axis.plot([dot.value], [y], MARKERS[dot.mark], markersize=6.0, markeredgewidth=1.2, **look)
+    axis.plot([dot.value], [y], MARKERS[dot.mark], markersize=5.0, markeredgewidth=1.1, **look)
     axis.annotate(
         dot.label, (1, y), xytext=(NUMBER_IN * 72, 0), xycoords=("axes fraction", "data"),
         textcoords="offset points", ha="right", va="center_baseline", fontsize=SMALL_PT,

@@ -43,7 +43,7 @@ FONTS = "-apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', Helvetica, Arial
 SMALL_PT, TEXT_PT = 8.0, 9.0
 WIDTH_IN = 8.6
 CHARACTER_IN = 0.074
-LONGEST_LABEL = 30
+LONGEST_LABEL = 34
 
 Theme = Literal["light", "dark", "page"]
 

@@ -22,7 +22,8 @@ def forests(view: View) -> list[Figure]:
     tasks = [t for t in view.tasks if is_share(headline(t))]
     panels = [(t, found) for t in tasks if (found := _found(view, t))]
     figures: list[Figure] = []
-    for some in chunks(panels, PANELS):
+    for start in range(0, len(panels), PANELS):
+        some = panels[start : start + PANELS]
         for rows in chunks(view.adapters, ROWS_DOWN):
             shown = tuple(_panel(task, found, rows) for task, found in some)
             shown = tuple(panel for panel in shown if panel.dots)

@@ -70,7 +70,9 @@ def _scores(found: Found) -> Iterator[Section]:
         said += [" ", Quiet("Italics"), " need no model: the input copied, the first "
                  "demonstration's output copied, each task's most frequent target (which looks at "
                  "the targets)."]  # fmt: skip
-    yield Section("Scores", (Paragraph(tuple(said)), *tables.score_tables(view)))
+    first, *rest = tables.score_tables(view)
+    folded = (Fold("Scores on the other tasks", tuple(rest)),) if rest else ()
+    yield Section("Scores", (Paragraph(tuple(said)), first, *folded))
 
 
 def _differences(found: Found) -> Iterator[Section]:

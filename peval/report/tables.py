@@ -45,6 +45,11 @@ def count_cell(n: int) -> Cell:
     return Cell((f"{n:,}",), (n,))
 
 
+def unbroken(text: str) -> str:
+    """Return text that stays on its line."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def number_cell(value: float | None, shown: str) -> Cell:
     """Return a number as it is shown."""
     return Cell((shown,), (value,))
@@ -91,7 +96,7 @@ def _score(view: View, task: str, metric: str, system: str | None) -> Cell:
     if e is None:
         return Cell((NONE,), (None,) * 7)
     under = f"\n{difference(c)}" if c else ""
-    return Cell((interval(e) + under,), _values(e, c))
+    return Cell((unbroken(interval(e) + under),), _values(e, c))
 
 
 def _values(e: Estimate, c: Comparison | None) -> tuple[Value, ...]:
@@ -126,7 +131,7 @@ def _category(view: View, key: tuple[str, str, str | None, str]) -> Cell:
     e, c = view.estimate(*key), view.comparison(*key)
     if e is None:
         return Cell((NONE,), (None,) * 7)
-    return Cell((f"{score(e)} {mark(c)}" if c else score(e),), _values(e, c))
+    return Cell((unbroken(f"{score(e)} {mark(c)}" if c else score(e)),), _values(e, c))
 
 
 def difference_table(view: View) -> Table:
@@ -146,7 +151,7 @@ def _difference_row(c: Comparison) -> tuple[Cell, ...]:
     return (
         name_cell(c.adapter),
         text_cell(c.task),
-        Cell((shown,), (c.delta, c.low, c.high)),
+        Cell((unbroken(shown),), (c.delta, c.low, c.high)),
         text_cell(mark(c)),
         number_cell(c.p_adjusted, NONE if is_same(c) else p_value(c.p_adjusted)),
         number_cell(c.mde, findable(c)),

@@ -21,10 +21,11 @@ def headline(task: dict[str, Any]) -> str:
     return str(task["metrics"][0])
 
 
-def chunks(items: Sequence[T], n: int) -> Iterator[Sequence[T]]:
-    """Yield items by `n`; the last ones may be fewer."""
-    for start in range(0, len(items), n):
-        yield items[start : start + n]
+def chunks(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Yield items in as few parts of at most `most` as can be, as even as can be."""
+    n_parts = -(-len(items) // most)
+    for at in range(n_parts):
+        yield items[at * len(items) // n_parts : (at + 1) * len(items) // n_parts]
 
 
 @dataclass(frozen=True)
