@@ -230,7 +230,9 @@ def _check(job: Job) -> None:
 def _adjusted(task: Task, job: Job) -> Task:
     """Return a task with the job's limit and seed, and the metrics that its data allows."""
     profile = task.profile
-    sizes = [n for n in (job.limit, profile.instances_per_task) if n is not None]
+    # A published subset is of an evaluation set, not of one's own training data.
+    own = None if task.reader == "memorization" else profile.instances_per_task
+    sizes = [n for n in (job.limit, own) if n is not None]
     decoding = dataclasses.replace(profile.decoding, seed=job.seed)
     profile = dataclasses.replace(
         profile,

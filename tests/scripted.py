@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from peval.types import Completion, Likelihood, Request
+from peval.types import Completion, Likelihood, Moments, Request
 
 ROOT = Path(__file__).parents[1]
 TOY = ROOT / "tests" / "toy"
@@ -52,7 +52,13 @@ class ScriptedEngine:
         texts = [TOKENIZER.decode(list(choice)).strip() for choice in request.choices]
         knows = request.adapter == "generalist"
         return tuple(
-            Likelihood((-1.0 if knows and text in ending else -2.0,) * len(choice), False)
+            Likelihood(
+                (-1.0 if knows and text in ending else -2.0,) * len(choice),
+                False,
+                Moments((-1.5,) * len(choice), (1.0,) * len(choice))
+                if request.with_moments
+                else None,
+            )
             for text, choice in zip(texts, request.choices, strict=True)
         )
 
