@@ -83,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     _add_rescore(commands)
     _add_compare(commands)
     _add_gate(commands)
+    _add_canaries(commands)
     doctor = _command(commands, "doctor", doctor_command, "check what this machine can run")
     doctor.add_argument("--data-dir", metavar="DIR", help="benchmark data to look for")
     return top
@@ -203,6 +204,44 @@ def _add_gate(commands: Any) -> None:
     gate.add_argument("run", metavar="RUN")
     gate.add_argument("--rules", required=True, metavar="FILE", help="rules as YAML")
     gate.add_argument("--junit", metavar="FILE", help="write JUnit XML too")
+
+
+def _add_canaries(commands: Any) -> None:
+    text = "put random secrets into training data, to see later what was memorized"
+    canaries = _command(commands, "canaries", canaries_command, text)
+    canaries.add_argument("action", choices=("make",), help="make: write new files")
+    canaries.add_argument("--train-data", required=True, metavar="FILE", help="left as it is")
+    canaries.add_argument("--out", required=True, metavar="FILE", help="what to train on")
+    canaries.add_argument("--canaries", required=True, metavar="FILE", help="what tells of them")
+    canaries.add_argument("--n", type=int, default=10, metavar="N", help="canaries of each number "
+                          "of repeats (default: 10)")  # fmt: skip
+    canaries.add_argument("--repeats", type=int, nargs="+", metavar="R", help="how often each is "
+                          "put in; 0 are controls (default: 0 1 4 16)")  # fmt: skip
+    canaries.add_argument("--space", metavar="PATTERN", help="what secrets are drawn from, as "
+                          "[a-z]{2}-[0-9]{4}")  # fmt: skip
+    canaries.add_argument("--form", metavar="TEXT", help="a prompt with {n}, or a text with {n} "
+                          "and {} for the secret")  # fmt: skip
+    canaries.add_argument("--seed", type=int, default=0, metavar="N")
+
+
+def canaries_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval canaries make``."""
+    from pathlib import Path
+
+    from peval.canaries import REPEATS, SPACE, Plan, make_canaries
+
+    plan = Plan(n=arguments.n, repeats=tuple(arguments.repeats or REPEATS),
+                space=arguments.space or SPACE, form=arguments.form,
+                seed=arguments.seed)  # fmt: skip
+    train, out = Path(arguments.train_data), Path(arguments.out)
+    n_lines = make_canaries(train, out, Path(arguments.canaries), plan)
+    found = {"n_lines": n_lines, "train_data": arguments.out, "canaries": arguments.canaries}
+    said = (
+        f"{n_lines:,} lines put in: train on {arguments.out}, then score with "
+        f"--train-data {arguments.out} --canaries {arguments.canaries}"
+    )
+    _print_json(found) if arguments.json else print(said)
+    return 0
 
 
 def score_command(arguments: argparse.Namespace) -> int:

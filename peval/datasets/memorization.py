@@ -118,9 +118,7 @@ def _applies(task: Task) -> bool:
 
 def files_of(task: Task) -> tuple[Path, ...]:
     """Return the files that a probe reads."""
-    names = [task.source, task.settings.get("heldout_data")]
-    if task.settings["probe"] == "exposure":
-        names.append(task.settings["canaries"])
+    names = [task.source, task.settings.get("heldout_data"), task.settings.get("canaries")]
     return tuple(Path(str(name)).expanduser() for name in names if name)
 
 
@@ -148,7 +146,12 @@ def read(task: Task) -> Dataset:
 def _data(task: Task) -> _Data:
     train = read_records(Path(str(task.source)).expanduser())
     limit = task.profile.instances_per_task
-    trained = tuple(first_of_each_task(train, limit))
+    # Canaries have a probe of their own; among members their strange texts would stand out.
+    secrets = _canaries(task)
+    plain = tuple(r for r in train if (r.prompt, r.target.strip()) not in secrets)
+    trained = tuple(first_of_each_task(plain, limit))
+    if not trained:
+        raise DataError(f"{task.source}: every record is a canary; nothing else was trained on")
     if "heldout_data" not in task.settings:
         return _Data(trained, (), (), 0)
     path = Path(str(task.settings["heldout_data"])).expanduser()
@@ -160,11 +163,19 @@ def _data(task: Task) -> _Data:
             f"{path}: every record is in {task.source} too; held-out data is what was not "
             "trained on"
         )
-    tasks = {record.task for record in train}
+    tasks = {record.task for record in plain}
     kept = tuple(first_of_each_task(others, limit))
     held_out = tuple(r for r in kept if r.task in tasks)
     unseen = tuple(r for r in kept if r.task not in tasks)
     return _Data(trained, held_out, unseen, len(given) - len(others))
+
+
+def _canaries(task: Task) -> set[tuple[str, str]]:
+    """Return prompt and target of each canary that was put into the training data."""
+    if "canaries" not in task.settings:
+        return set()
+    path = Path(str(task.settings["canaries"])).expanduser()
+    return {(c.prompt, c.target(c.secret).strip()) for c in read_canaries(path)}
 
 
 _Found = tuple[tuple[Sample, ...], list[str]]

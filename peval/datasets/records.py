@@ -12,7 +12,7 @@ from peval.datasets import files
 from peval.errors import DataError
 
 FORMS = (("input", "output"), ("input", "targets"), ("prompt", "completion"))
-EXPECTED = "expected 'input' and 'output', 'prompt' and 'completion', or 'text'"
+EXPECTED = "expected 'input' and 'output', 'prompt' and 'completion', 'messages', or 'text'"
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ def read_records(path: Path) -> tuple[Record, ...]:
     """Return a file's records in order.
 
     A line holds ``input`` and ``output`` (or ``targets``, of which the first counts), or ``prompt``
-    and ``completion``, or ``text``; optional are ``id`` (default: the line's number), ``task`` and
-    ``definition``.
+    and ``completion``, or ``messages`` of a user and an assistant, or ``text``; optional are ``id``
+    (default: the line's number), ``task`` and ``definition``.
 
     Raises
     ------
@@ -72,12 +72,14 @@ def _record(where: str, number: int, line: str) -> Record:
 def _pair(fields: Mapping[str, Any], where: str) -> tuple[str, str]:
     """Return prompt and target of the one form that a line has."""
     given = [form for form in FORMS if all(fields.get(key) is not None for key in form)]
-    is_text = fields.get("text") is not None
-    if len(given) + is_text != 1:
+    alone = [key for key in ("text", "messages") if fields.get(key) is not None]
+    if len(given) + len(alone) != 1:
         keys = ", ".join(map(repr, fields)) or "none"
         raise DataError(f"{where}: {EXPECTED}; the keys are {keys}")
-    if is_text:
+    if alone == ["text"]:
         return "", _text(fields, "text", where)
+    if alone == ["messages"]:
+        return _turns(fields["messages"], where)
     ask, answer = given[0]
     if answer == "targets" and isinstance(fields[answer], list) and fields[answer]:
         fields = {**fields, answer: fields[answer][0]}
@@ -85,6 +87,21 @@ def _pair(fields: Mapping[str, Any], where: str) -> tuple[str, str]:
     if not prompt:
         raise DataError(f"{where}: '{ask}' is empty; give whole texts as 'text'")
     return prompt, _text(fields, answer, where)
+
+
+def _turns(messages: Any, where: str) -> tuple[str, str]:
+    """Return the two turns of a conversation; longer ones have several targets."""
+    roles = ["user", "assistant"]
+    turns = messages if isinstance(messages, list) else []
+    if [turn.get("role") for turn in turns if isinstance(turn, dict)] != roles:
+        raise DataError(
+            f"{where}: 'messages' must be a user's turn and an assistant's; give longer "
+            "conversations as 'prompt' and 'completion'"
+        )
+    prompt, target = (_text(turn, "content", where) for turn in turns)
+    if not prompt:
+        raise DataError(f"{where}: the user's turn is empty")
+    return prompt, target
 
 
 def _text(fields: Mapping[str, Any], key: str, where: str) -> str:
