@@ -177,7 +177,6 @@ def _baselines(part: Scored) -> Iterator[Estimate]:
     if part.task.reader in ("lm-eval", "memorization"):
         return  # only the harness that asked can score; memory is compared with the base
     task, tokenize = part.task, tokenizer_of(part.task)
-    nothing = np.zeros(len(part.samples), dtype=bool)
     for name, baseline in BASELINES.items():
         predictions = baseline(part.samples)
         if predictions is None:
@@ -185,8 +184,6 @@ def _baselines(part: Scored) -> Iterator[Estimate]:
         scores = [score_prediction(predictions[s.id], s, task, tokenize) for s in part.samples]
         system = Answers(
             values={m: np.array([score[m] for score in scores]) for m in task.metrics},
-            truncated=nothing,
-            cut=nothing,
             said=tuple(predictions[s.id] for s in part.samples),
         )
         yield from results.estimates(task, part.samples, name, system, _baseline_signature)

@@ -112,16 +112,24 @@ class Answers:
 
     ``values`` maps a metric to an array of shape (n_samples,), NaN (or None) where there is no
     score;
-    ``truncated`` and ``cut`` are masks of the same shape; ``said`` holds what was answered, to be
-    compared, and None where something is missing. ``unasked`` masks, by metric, the samples that
-    it does not apply to, where there are such.
+    ``said`` holds what was answered, to be compared, and None where something is missing.
+    ``unasked`` masks, by metric, the samples that it does not apply to, where there are such.
+    ``troubles`` maps fields of an `Estimate` to masks of the same shape: what happened to a sample.
     """
 
     values: Mapping[str, NDArray[Any]]
-    truncated: NDArray[np.bool_]
-    cut: NDArray[np.bool_]
     said: tuple[object, ...]
     unasked: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    troubles: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def tally(self, mask: NDArray[np.bool_] | None = None) -> dict[str, int]:
+        """Return how many samples had each trouble, of those in a mask or of all."""
+        nothing = np.zeros(len(self.said), dtype=bool)
+        found = dict.fromkeys(("n_truncated", "n_prompts_cut"), nothing) | dict(self.troubles)
+        return {
+            kind: int((where if mask is None else mask & where).sum())
+            for kind, where in found.items()
+        }
 
 
 def answers(
@@ -145,10 +153,14 @@ def answers(
             metric: _column([s.values.get(metric) if s else None for s in scores])
             for metric in task.metrics
         },
-        truncated=np.array([any(c and c.was_truncated for c in a) for a in found]),
-        cut=np.array([any(request.prompt_was_cut for request in asked) for asked in requests]),
         said=tuple(map(_said, found)),
         unasked=_unasked(task, scores),
+        troubles={
+            "n_truncated": np.array([any(c and c.was_truncated for c in a) for a in found]),
+            "n_prompts_cut": np.array([any(r.prompt_was_cut for r in a) for a in requests]),
+            "n_empty": np.array([any(c and _is_empty(c) for c in a) for a in found]),
+            "n_unparsed": np.array([bool(s and s.status == "unparsed") for s in scores]),
+        },
     )
 
 
@@ -156,10 +168,9 @@ def only(system: Answers, kept: NDArray[np.bool_]) -> Answers:
     """Return a system's answers to some of the samples."""
     return Answers(
         values={metric: values[kept] for metric, values in system.values.items()},
-        truncated=system.truncated[kept],
-        cut=system.cut[kept],
         said=tuple(said for said, keep in zip(system.said, kept, strict=True) if keep),
         unasked={metric: mask[kept] for metric, mask in system.unasked.items()},
+        troubles={kind: mask[kept] for kind, mask in system.troubles.items()},
     )
 
 
@@ -169,6 +180,12 @@ def _unasked(task: Task, scores: Sequence[Score | None]) -> dict[str, NDArray[np
         for metric in task.metrics
     }
     return {metric: mask for metric, mask in masks.items() if mask.any()}
+
+
+def _is_empty(completion: Completion) -> bool:
+    """Tell whether any text that was generated is nothing but white space."""
+    asked_for_text = not completion.likelihoods
+    return asked_for_text and any(not one.text.strip() for one in completion.drawn)
 
 
 def _column(values: Sequence[Any]) -> NDArray[Any]:
@@ -235,9 +252,8 @@ def estimates(
                 n_items=n_items,
                 n_clusters=interval.n_clusters if interval else 0,
                 n_missing=int(mask.sum()) - n_items,
-                n_truncated=int((mask & system.truncated).sum()),
-                n_prompts_cut=int((mask & system.cut).sum()),
                 signature=sign(task, metric, adapter, n_items),
+                **system.tally(mask),
             )
 
 

@@ -316,7 +316,9 @@ class Estimate:
 
     ``adapter`` is None for the base; ``group`` is None for the whole task, else
     ``category:NAME`` or ``task:NAME``. ``n_items`` were scored, ``n_missing`` failed,
-    ``n_truncated`` answers ran into the token limit, ``n_prompts_cut`` prompts did not fit.
+    ``n_truncated`` answers ran into the token limit, ``n_prompts_cut`` prompts did not fit;
+    ``n_empty`` answers were nothing but white space, and in ``n_unparsed`` no answer was found
+    (they count as wrong).
     """
 
     task: str
@@ -332,6 +334,8 @@ class Estimate:
     n_truncated: int
     n_prompts_cut: int
     signature: str
+    n_empty: int = 0
+    n_unparsed: int = 0
 
 
 @dataclass(frozen=True)

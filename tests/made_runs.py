@@ -58,8 +58,6 @@ def made_run(
             x = np.array(scores, dtype=float)
             lined_up[system] = Answers(
                 {"rougeL": x, "exact_match": np.where(np.isnan(x), x, x == 1)},
-                np.zeros(n, dtype=bool),
-                np.zeros(n, dtype=bool),
                 tuple(None if np.isnan(v) else str(v) for v in x),
             )
             for item, v in zip(items, x, strict=True):

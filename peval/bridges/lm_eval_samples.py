@@ -139,7 +139,10 @@ def _queries(harness: Any, instances: Sequence[Any]) -> Iterator[Query]:
         elif kind == "loglikelihood_rolling":
             yield from (dataclasses.replace(query, rolling=True) for _ in mine)
         else:
-            yield from (dataclasses.replace(query, decoding=_decoding(one.args[1])) for one in mine)
+            yield from (
+                dataclasses.replace(query, decoding=_decoding(one.args[1], one.repeats or 1))
+                for one in mine
+            )
 
 
 def _query(harness: Any, text: str) -> Query:
@@ -159,8 +162,11 @@ def _query(harness: Any, text: str) -> Query:
     return Query(last.content, role=last.role, turns=tuple(turns))
 
 
-def _decoding(arguments: dict[str, Any]) -> Decoding:
-    """Return a task's way of generating; what peval cannot do is refused by lm-eval's name."""
+def _decoding(arguments: dict[str, Any], repeats: int) -> Decoding:
+    """Return a task's way of generating; what peval cannot do is refused by lm-eval's name.
+
+    A greedy answer is the same however often it is asked for.
+    """
     from lm_eval.models.utils import normalize_gen_kwargs
 
     given = dict(normalize_gen_kwargs(arguments, DEFAULT_MAX_TOKENS))
@@ -169,8 +175,10 @@ def _decoding(arguments: dict[str, Any]) -> Decoding:
         temperature=float(given.pop("temperature", 0.0)),
         stop=tuple(text for text in given.pop("until", ()) if text),
     )
-    sampled = given.pop("do_sample", False)
-    if not sampled:
+    if given.pop("do_sample", False):
+        top_p = float(given.pop("top_p", 1.0))
+        decoding = dataclasses.replace(decoding, top_p=top_p, n=repeats)
+    else:
         decoding = dataclasses.replace(decoding, temperature=0.0)
         for harmless in ("top_p", "top_k"):
             given.pop(harmless, None)

@@ -9,14 +9,14 @@ from typing import Any
 
 from peval.bridges.lm_eval_samples import built_instances, harness_task, metric_name
 from peval.corpus import Aggregate
-from peval.types import Completion, Sample, Task
+from peval.types import Completion, Sample, Score, Task
 
 Value = float | list[Any]
 
 
 def values(
     task: Task, samples: Sequence[Sample], answers: Sequence[Sequence[Completion]]
-) -> list[dict[str, Value]]:
+) -> list[dict[str, Value] | Score]:
     """Return what lm-eval makes of each sample's answers, by metric.
 
     Parameters
@@ -27,8 +27,9 @@ def values(
 
     Returns
     -------
-    list of dict
-        A number, or where lm-eval scores only all documents together, what that needs.
+    list of dict or Score
+        A number, or where lm-eval scores only all documents together, what that needs. A score
+        says "unparsed" where no filter of the task's found an answer.
     """
     harness = harness_task(task)
     by_doc: dict[int, list[Any]] = {}
@@ -41,7 +42,35 @@ def values(
     everything = list(chain.from_iterable(asked))
     for ensemble in harness._filters:
         ensemble.apply(everything)
-    return [_scored(harness, instances) for instances in asked]
+    fallbacks = [_fallbacks(ensemble) for ensemble in harness._filters]
+    return [
+        Score(mine[0].key, found, "unparsed", why="no answer found in the text")
+        if _is_unparsed(instances, fallbacks)
+        else found
+        for mine, instances, found in (
+            (mine, instances, _scored(harness, instances))
+            for mine, instances in zip(answers, asked, strict=True)
+        )
+    ]
+
+
+def _fallbacks(ensemble: Any) -> set[str]:
+    """Return what a filter's steps put in the place of an answer that they do not find."""
+    steps = [step() for step in ensemble.filters]
+    found = [getattr(step, "fallback", None) for step in steps]
+    return {one for one in found if isinstance(one, str) and one}
+
+
+def _is_unparsed(instances: Sequence[Any], fallbacks: Sequence[set[str]]) -> bool:
+    """Tell whether every filter's result for a document is what stands for none."""
+    if not all(fallbacks) or not fallbacks:
+        return False
+    results = [list(instance.filtered_resps.values()) for instance in instances]
+    return all(
+        isinstance(one, str) and one in fallback
+        for row in results
+        for one, fallback in zip(row, fallbacks, strict=True)
+    )
 
 
 def aggregations(task: Task) -> dict[str, Aggregate]:
@@ -61,17 +90,19 @@ def _answered(instances: Sequence[Any], sample: Sample, answers: Sequence[Comple
     found = []
     for instance, response in zip(instances, responses, strict=True):
         twin = copy.copy(instance)
-        twin.resps, twin.filtered_resps = [response] * (instance.repeats or 1), {}
+        said = response if isinstance(response, list) else [response]
+        repeats = instance.repeats or 1
+        twin.resps, twin.filtered_resps = said if len(said) == repeats else said * repeats, {}
         found.append(twin)
     return found
 
 
 def _responses(sample: Sample, answers: Sequence[Completion]) -> list[Any]:
-    """Return what lm-eval expects of a model: texts, (log-probability, is greedy) or a sum."""
+    """Return what lm-eval expects: lists of texts, (log-probability, is greedy) or a sum."""
     if sample.queries[0].rolling:
         return [sum(one.total for answer in answers for one in answer.likelihoods)]
     if not sample.queries[0].continuations:
-        return [answer.text for answer in answers]
+        return [[one.text for one in answer.drawn] for answer in answers]
     found = chain.from_iterable(answer.likelihoods for answer in answers)
     return [(one.total, one.is_greedy) for one in found]
 

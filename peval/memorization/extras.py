@@ -156,7 +156,6 @@ def _estimate(task: Task, name: str | None, found: Found, how: tuple[Answers, st
         n_items=n_items,
         n_clusters=interval.n_clusters if interval else 0,
         n_missing=sum(said is None for said in system.said),
-        n_truncated=int(system.truncated.sum()),
-        n_prompts_cut=int(system.cut.sum()),
         signature=signature,
+        **system.tally(),
     )

@@ -29,7 +29,7 @@ Numbers = NDArray[np.float64]
 class Block:
     """One system's answers to one task: row numbers, ids and headline scores, NaN for none.
 
-    An item asked in parts is named by its last row. ``n_unparsed`` answers held no answer.
+    An item asked in parts is named by its last row.
     """
 
     task: str
@@ -37,7 +37,6 @@ class Block:
     rows: Rows
     ids: Rows
     scores: Numbers
-    n_unparsed: int
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,6 @@ def _blocks(path: Path, results: Results) -> Iterator[Block]:
     """Split the file where task or system change: rows lie task by task, system by system."""
     table = _columns(path, sorted({headline(task) for task in results.tasks}))
     tasks, systems, ids = (_codes(table, name) for name in ("task", "adapter", "sample_id"))
-    unparsed = np.asarray(table["status"].to_pandas() == "unparsed")
     if not len(ids[0]):
         return
     changes = (np.diff(tasks[0]) != 0) | (np.diff(systems[0]) != 0)
@@ -136,7 +134,6 @@ def _blocks(path: Path, results: Results) -> Iterator[Block]:
             rows=rows,
             ids=mine[last],
             scores=scores.get(heads.get(task, ""), nothing)[rows],
-            n_unparsed=int(unparsed[rows].sum()),
         )
 
 
@@ -150,7 +147,7 @@ def _columns(path: Path, metrics: Sequence[str]) -> Any:
         known = set(pq.read_schema(path).names)
         if not known.issuperset(TEXTS):
             raise RunError(f"{path}: written by an older peval; {again} anew")
-        wanted = [*names, "status", *(m for m in metrics if m in known)]
+        wanted = [*names, *(m for m in metrics if m in known)]
         table = pq.read_table(path, columns=wanted, read_dictionary=names, memory_map=True)
     except FileNotFoundError:
         raise RunError(f"{path}: not there; {again}") from None

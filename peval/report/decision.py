@@ -105,8 +105,8 @@ def _same(view: View, answers: Answers) -> Iterator[Text]:
 
 
 def _trouble(view: View, answers: Answers) -> Iterator[Text]:
-    said = trouble_words(view, answers)
-    yield (said or "No answer was truncated, no prompt was cut, and no request failed.",)
+    said = trouble_words(view)
+    yield (said or "No answer was truncated or empty, no prompt was cut, and no request failed.",)
 
 
 def _alone(view: View, answers: Answers) -> Iterator[Text]:

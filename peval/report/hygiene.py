@@ -1,67 +1,103 @@
-"""What can spoil a number without showing in it: cut, truncated, unparsed, failed, absent."""
+"""What can spoil a number without showing in it: cut, truncated, empty, unparsed, failed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from peval.report.answers import Answers
-from peval.report.document import Cell, Column, Table
-from peval.report.format import counted, listed
+from peval.report.document import Cell, Column, Strong, Table
+from peval.report.format import counted, listed, percent
 from peval.report.tables import N_OPEN, name_cell, text_cell
 from peval.report.view import View, headline
+from peval.types import Estimate
 
-COLUMNS = ("answers at the token limit", "prompts cut to fit", "no answer found", "failed")
+NOTABLE = 0.01
+"""The share of samples above which a trouble is said aloud."""
+N_NAMED = 4
+
+KINDS = {
+    "n_truncated": ("answers at the token limit", "answer that ran into the token limit",
+                    "answers that ran into the token limit"),
+    "n_empty": ("empty answers", "empty answer", "empty answers"),
+    "n_unparsed": ("no answer found", "answer in which none was found",
+                   "answers in which none was found"),
+    "n_prompts_cut": ("prompts cut to fit", "prompt that was cut to fit",
+                      "prompts that were cut to fit"),
+    "n_missing": ("failed", "request that failed", "requests that failed"),
+}  # fmt: skip
+"""By the field of an estimate that counts it: a column's title, one of them, several of them."""
 
 
-def trouble_table(view: View, answers: Answers) -> Table | None:
-    """Return the counts of every system and task that has any, the most first; None for none."""
-    rows = sorted(_troubles(view, answers), key=lambda row: -max(row[2]))
-    if not rows:
+def trouble_table(view: View) -> Table | None:
+    """Return the counts of every system and task that has any, the most first; None for none.
+
+    Counts of more than 1 % are set in bold.
+    """
+    found = list(_troubles(view))
+    found.sort(key=lambda e: -max(getattr(e, kind) for kind in KINDS))
+    if not found:
         return None
     columns = (
         Column(("task",), numeric=False), Column(("adapter",), numeric=False),
-        *(Column((title,), ("of",)) for title in COLUMNS),
+        *(Column((title,), ("of",)) for title, _, _ in KINDS.values()),
     )  # fmt: skip
-    cells = (
-        (text_cell(task), name_cell(system), *(_count(n, total) for n in counts))
-        for task, system, counts, total in rows
+    cells = tuple(
+        (text_cell(e.task), name_cell(e.adapter), *(_count(e, kind) for kind in KINDS))
+        for e in found
     )
-    return Table("hygiene", "Answers to look at before trusting a score", columns, tuple(cells),
-                 N_OPEN)  # fmt: skip
+    return Table("hygiene", "Answers to look at before trusting a score", columns, cells, N_OPEN)
 
 
-def trouble_words(view: View, answers: Answers) -> str | None:
-    """Return one sentence on all of it, or None where there is nothing."""
-    rows = list(_troubles(view, answers))
-    totals = [sum(row[2][i] for row in rows) for i in range(len(COLUMNS))]
-    n = view.results.run["n_requests"]
-    nouns = ("answer that ran into the token limit", "prompt that was cut to fit",
-             "answer in which none was found", "request that failed")  # fmt: skip
-    plurals = ("answers that ran into the token limit", "prompts that were cut to fit",
-               "answers in which none was found", "requests that failed")  # fmt: skip
+def trouble_words(view: View) -> str | None:
+    """Return a sentence or two on all of it, or None where there is nothing."""
+    found = list(_troubles(view))
+    totals = {kind: sum(getattr(e, kind) for e in found) for kind in KINDS}
     said = [
-        f"{count:,} {one if count == 1 else many}"
-        for count, one, many in zip(totals, nouns, plurals, strict=True)
-        if count
+        f"{totals[kind]:,} {one if totals[kind] == 1 else many}"
+        for kind, (_, one, many) in KINDS.items()
+        if totals[kind]
     ]
-    return f"Of {counted(n, 'request')} there are {listed(said)}." if said else None
+    if not said:
+        return None
+    n = view.results.run["n_requests"]
+    aloud = "; ".join(notes(view))
+    return f"Of {counted(n, 'request')} there are {listed(said)}." + (
+        f" More than 1 %: {aloud}." if aloud else ""
+    )
 
 
-def _troubles(
-    view: View, answers: Answers
-) -> Iterator[tuple[str, str | None, tuple[int, ...], int]]:
-    """Yield task, system, counts in the columns' order, and of how many."""
+def notes(view: View) -> list[str]:
+    """Return, for each kind of trouble, who had it in more than 1 % of a task's samples."""
+    lines = []
+    for kind, (title, _, _) in KINDS.items():
+        who = [
+            f"{e.adapter or 'base'} {percent(getattr(e, kind) / _total(e))} % on {e.task}"
+            for e in _troubles(view)
+            if _is_notable(e, kind)
+        ]
+        more = f" and {len(who) - N_NAMED:,} more" if len(who) > N_NAMED else ""
+        if who:
+            lines.append(f"{title}: {', '.join(who[:N_NAMED])}{more}")
+    return lines
+
+
+def _troubles(view: View) -> Iterator[Estimate]:
+    """Yield the headline estimates of systems and tasks that had any trouble."""
     for task in view.tasks:
         for system in view.systems:
             e = view.estimate(task["name"], headline(task), system)
-            if e is None:
-                continue
-            block = answers.blocks.get((e.task, system))
-            n_unparsed = block.n_unparsed if block else 0
-            counts = (e.n_truncated, e.n_prompts_cut, n_unparsed, e.n_missing)
-            if any(counts):
-                yield e.task, system, counts, e.n_items + e.n_missing
+            if e is not None and any(getattr(e, kind) for kind in KINDS):
+                yield e
 
 
-def _count(n: int, total: int) -> Cell:
-    return Cell((f"{n:,} of {total:,}" if n else "0",), (n, total))
+def _count(e: Estimate, kind: str) -> Cell:
+    n = getattr(e, kind)
+    text = f"{n:,} of {_total(e):,}" if n else "0"
+    return Cell((Strong(text) if _is_notable(e, kind) else text,), (n, _total(e)))
+
+
+def _is_notable(e: Estimate, kind: str) -> bool:
+    return bool(getattr(e, kind) > NOTABLE * _total(e))
+
+
+def _total(e: Estimate) -> int:
+    return e.n_items + e.n_missing

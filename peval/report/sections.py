@@ -144,10 +144,10 @@ def _flip(view: View, flip: Flip) -> tuple[Part, ...]:
 
 
 def _hygiene(found: Found) -> Iterator[Section]:
-    table = hygiene.trouble_table(found.view, found.answers)
-    nothing = "Nothing: no answer ran into the token limit, no prompt was cut, none failed, and an "
-    nothing += "answer was found in each."
-    yield Section("Cut, truncated, unparsed, failed", (table or Paragraph((nothing,)),))
+    table = hygiene.trouble_table(found.view)
+    nothing = "Nothing: no answer ran into the token limit or was empty, no prompt was cut, none "
+    nothing += "failed, and an answer was found in each."
+    yield Section("Cut, truncated, empty, unparsed, failed", (table or Paragraph((nothing,)),))
 
 
 def _limits(found: Found) -> Iterator[Section]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from peval.report.format import difference, interval
+from peval.report.hygiene import notes
 from peval.report.view import View, headline
 from peval.results import Results
 
@@ -10,6 +11,7 @@ from peval.results import Results
 def summary(results: Results) -> str:
     """Return each task's headline scores, one system a line."""
     blocks = [_block(results, task["name"], headline(task)) for task in results.tasks]
+    blocks += [f"NOTE  {line}" for line in notes(View(results))]
     if not results.complete:
         run = results.run
         blocks.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import shutil
 import warnings
@@ -16,13 +17,14 @@ from voices import PLAIN, TOKENIZER
 
 import peval
 from peval import api
-from peval.bridges import lm_eval_tasks
+from peval.bridges import lm_eval_samples, lm_eval_scores, lm_eval_tasks
+from peval.catalog import load_task
 from peval.errors import DataError, RunError, TaskError
 from peval.prepare import Job, prepare
 from peval.prompts import token_ids
 from peval.queries import SPARE_TOKENS, encode_queries
 from peval.store import Store
-from peval.types import Query, Sample
+from peval.types import Completion, Drawn, Query, Sample
 
 pytestmark = [
     pytest.mark.timeout(400),
@@ -243,6 +245,43 @@ def test_a_changed_filter_is_another_run(folder: Path, tmp_path: Path) -> None:
     file.write_text(file.read_text().replace("(\\w+)", "(\\d+)"))
     with pytest.raises(RunError, match="another configuration"):
         scripted_run(place, tmp_path, ["toy_generate"])
+
+
+def test_texts_in_which_no_filter_finds_an_answer_are_tallied(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "tasks"
+    shutil.copytree(folder, place)
+    (place / "none.yaml").write_text(
+        (folder / "toy_generate.yaml").read_text()
+        .replace("toy_generate", "toy_none").replace("(\\w+)", "(no such thing)")
+        .replace("remove_whitespace", "regex")
+    )  # fmt: skip
+    results = scripted_run(place, tmp_path, ["toy_none"])
+    assert [e.n_unparsed for e in results.estimates if e.group is None] == [3, 3]
+    assert scripted_run(folder, tmp_path / "2", ["toy_generate"]).estimates[0].n_unparsed == 0
+
+
+def test_repeats_of_sampled_answers_are_drawn(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "tasks"
+    place.mkdir()
+    body = yaml.safe_load((folder / "toy_generate.yaml").read_text())
+    how = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "until": ["."]}
+    more = {"task": "toy_often", "repeats": 3, "generation_kwargs": how}
+    (place / "often.yaml").write_text(yaml.safe_dump(body | more))
+    task = lm_eval_samples.expand(
+        dataclasses.replace(
+            load_task("lm-eval"), source="toy_often", settings={"include_path": str(place)}
+        )
+    )[0]
+    sample = lm_eval_samples.read(task).samples[0]
+    decoding = sample.queries[0].decoding
+    assert decoding is not None
+    assert (decoding.n, decoding.top_p, decoding.temperature) == (3, 0.9, 0.7)
+    drawn = tuple(Drawn(text, (), "stop") for text in ("b", "c"))
+    (instance,) = lm_eval_scores._answered(
+        lm_eval_samples.built_instances(task)[:1], sample,
+        [Completion("k", "a", (), "stop", more=drawn)],
+    )  # fmt: skip
+    assert instance.resps == ["a", "b", "c"]
 
 
 def test_what_cannot_be_run_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:

@@ -118,3 +118,27 @@ def test_the_terminal_says_the_same(run: tuple[Path, Results]) -> None:
     assert "superni-train" in text
     assert "copy-input" in text
     assert all(len(line) < 100 for line in text.splitlines())
+
+
+def test_what_went_wrong_is_tallied_and_said_aloud_above_one_percent(tmp_path: Path) -> None:
+    """From texts to counts: empty, unparsed and truncated answers of two systems."""
+    rows = [{"id": f"test-{i}", "prediction": "so 1"} for i in range(200)]
+    for name, odd in (("few", 2), ("many", 3)):
+        said = [row | ({"prediction": " "} if i < odd else {}) for i, row in enumerate(rows)]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, said)))
+    problems = [{"question": "1?", "answer": "#### 1"}] * 200
+    (tmp_path / "gsm8k").mkdir()
+    (tmp_path / "gsm8k" / "test.jsonl").write_text("\n".join(map(json.dumps, problems)))
+    files = [tmp_path / "few.jsonl", tmp_path / "many.jsonl"]
+    results = peval.score_predictions(
+        files, "gsm8k-cot-full", data_dir=tmp_path, out=tmp_path / "run"
+    )
+    few, many = (results.estimate("gsm8k-cot-full", "exact_match", n) for n in ("few", "many"))
+    assert (few.n_empty, few.n_unparsed, few.value) == (2, 2, 0.99)
+    assert (many.n_empty, many.n_unparsed, many.n_items) == (3, 3, 200)
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "| `few` | 0 | 2 of 200 | 2 of 200 | 0 | 0 |" in text
+    assert "| `many` | 0 | **3 of 200** | **3 of 200** | 0 | 0 |" in text
+    assert "More than 1 %: empty answers: many 1.5 % on gsm8k-cot-full; no answer found: m" in text
+    assert "NOTE  no answer found: many 1.5 % on gsm8k-cot-full" in summary(results)
+    assert "few 1.0" not in summary(results)
