@@ -369,5 +369,6 @@ def test_the_report_does_not_call_a_perplexity_percent(folder: Path, tmp_path: P
             out=str(tmp_path / "run"),
         )
     text = (tmp_path / "run" / "report.md").read_text()
-    (finding,) = [line for line in text.splitlines() if line.startswith("  - lm-eval:toy_rolling")]
-    assert "points" not in finding
+    header = next(line for line in text.splitlines() if line.startswith("|  | `lm-eval:toy_roll"))
+    assert "`lm-eval:toy_rolling` word_perplexity |" in header
+    assert "`lm-eval:toy_choice` acc, % |" in header
