@@ -80,9 +80,6 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     report = _command(commands, "report", report_command, "write a run's report anew")
     report.add_argument("run", metavar="RUN")
-    report.add_argument("--format", dest="form", default="md",
-                        choices=("md", "html", "latex", "csv"),
-                        help="report.md, one HTML page, or the tables alone")  # fmt: skip
     _add_rescore(commands)
     _add_compare(commands)
     _add_gate(commands)
@@ -141,6 +138,11 @@ def _add_score(commands: Any) -> None:
     harness.add_argument("--allow-task-code", action="store_true", default=None,
                          help="let those files run Python code")  # fmt: skip
     _add_memorization(score)
+    programs = score.add_argument_group("coding tasks")
+    programs.add_argument("--allow-code-execution", action="store_true",
+                          help="run programs that the model wrote, in a sandbox")  # fmt: skip
+    programs.add_argument("--allow-unsandboxed-code", action="store_true",
+                          help="run them without one: they can do all that you can")  # fmt: skip
     how = score.add_argument_group("how")
     how.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
     how.add_argument("--engine", default="auto", choices=("auto", "vllm", "hf", "replay"))
@@ -312,7 +314,7 @@ def report_command(arguments: argparse.Namespace) -> int:
     """Run ``peval report``."""
     from peval.api import load, report
 
-    path = report(arguments.run, arguments.form)
+    path = report(arguments.run)
     _print_json(load(arguments.run).to_dict()) if arguments.json else print(path)
     return 0
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from peval import families, results
+from peval import families, programs, results
 from peval.baselines import BASELINES
+from peval.coding import UNSANDBOXED, Sandbox
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
 from peval.parquet import write_parquet
@@ -23,6 +24,7 @@ from peval.scoring import (
     Asked,
     aggregates,
     by_system_and_sample,
+    is_code,
     score_prediction,
     score_system,
     tokenizer_of,
@@ -58,13 +60,13 @@ def conclude(rundir: RunDir) -> Results:
         If the directory holds no run.
     """
     manifest = rundir.read_manifest()
-    with Store(rundir.store) as store:
+    tasks = [task_of(fields) for fields in manifest["tasks"]]
+    with Store(rundir.store) as store, _sandbox(manifest, tasks) as sandbox:
         samples, requests = store.samples(), store.requests()
         completions = store.completions(request.key for request in requests)
-        parts = [
-            _score(store, task_of(fields), samples, requests, completions)
-            for fields in manifest["tasks"]
-        ]
+        parts = [_score(store, task, samples, requests, completions, sandbox) for task in tasks]
+        if sandbox.tier is not None:
+            manifest["sandbox"] = {"tier": sandbox.tier, "landlock_abi": sandbox.abi}
     found = _results(manifest, parts, completions)
     rows = [row for part in parts for row in part.rows()]
     write_parquet(rundir.completions, rows, samples, completions)
@@ -80,6 +82,7 @@ def _score(
     samples: Mapping[str, Mapping[str, Sample]],
     requests: Sequence[Request],
     completions: Mapping[str, Completion],
+    sandbox: Sandbox,
 ) -> Scored:
     """Score every system on one task."""
     items = list(samples[task.name].values())
@@ -88,10 +91,16 @@ def _score(
         name: [by_id[s.id] for s in items] for name, by_id in by_system_and_sample(mine).items()
     }
     scores = {
-        name: score_system(store, task, items, theirs, completions)
+        name: score_system(store, task, items, theirs, completions, sandbox)
         for name, theirs in asked.items()
     }
     return Scored(task, items, asked, scores)
+
+
+def _sandbox(manifest: Mapping[str, Any], tasks: Sequence[Task]) -> Sandbox:
+    """Return what runs programs, where there are any to run."""
+    unsandboxed = any(task.settings.get(UNSANDBOXED) for task in tasks)
+    return Sandbox(unsandboxed or bool(manifest["job"].get("allow_code_execution")), unsandboxed)
 
 
 def _results(
@@ -138,6 +147,12 @@ def _results(
         ),
         baselines=tuple(baselines),
         memorization=memory,
+        programs=tuple(
+            row
+            for part in parts
+            if is_code(part.task)
+            for row in programs.rows(part.task, part.scores)
+        ),
     )
 
 
@@ -174,8 +189,9 @@ def _by_overlap(
 
 def _baselines(part: Scored) -> Iterator[Estimate]:
     """Yield the estimates of answers that need no model, on the same items."""
-    if part.task.reader in ("lm-eval", "memorization"):
-        return  # only the harness that asked can score; memory is compared with the base
+    if part.task.reader in ("lm-eval", "memorization", "code"):
+        # Only the harness that asked can score, or a sandbox; memory is compared with the base.
+        return
     task, tokenize = part.task, tokenizer_of(part.task)
     for name, baseline in BASELINES.items():
         predictions = baseline(part.samples)
@@ -216,6 +232,7 @@ def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[st
         "command": manifest["command"],
         "versions": manifest["versions"],
         "scorer": SCORER_VERSION,
+        "sandbox": manifest.get("sandbox"),
         "peval": __version__,
     }
 

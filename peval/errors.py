@@ -9,6 +9,7 @@
     |-- TaskError               an unknown or malformed task, suite or profile
     |-- DataError               benchmark data that is missing, empty or malformed
     |-- EngineError             an engine that cannot start or stopped for good
+    |-- SandboxError            model-written code that may not or cannot be run here
     `-- RunError                a run directory that cannot be used
 
 Anything else that reaches the terminal is a bug and shows its traceback.
@@ -41,6 +42,10 @@ class DataError(PevalError):
 
 class EngineError(PevalError):
     """An engine cannot start, or stopped for good."""
+
+
+class SandboxError(PevalError):
+    """Model-written code may not or cannot be run on this machine."""
 
 
 class RunError(PevalError):

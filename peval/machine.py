@@ -1,6 +1,6 @@
-"""What this machine remembers between runs: hashes of large files, and how fast runs were.
+"""What this machine remembers between runs: file hashes, speeds, what references computed.
 
-Both live in ``$XDG_CACHE_HOME/peval`` (default ``~/.cache/peval``). They only save time: an
+All lives in ``$XDG_CACHE_HOME/peval`` (default ``~/.cache/peval``). It only saves time: an
 unreadable cache counts as empty, and a failure to write one is ignored.
 """
 
@@ -66,6 +66,23 @@ def known_rate(base_sha256: str, engine: str) -> Rate | None:
         return Rate(float(found["requests_per_s"]), float(found["start_s"]))
     except (TypeError, KeyError, ValueError):
         return None
+
+
+def recall(name: str) -> Any:
+    """Return what `keep` kept under a name on this machine, None if nothing."""
+    return _read(_kept(name)).get("kept")
+
+
+def keep(name: str, value: object) -> None:
+    """Keep a JSON-able value under a name, in a file of its own."""
+    path = _directory() / _kept(name)
+    with contextlib.suppress(OSError, RuntimeError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _replace(path, json.dumps({"kept": value}))
+
+
+def _kept(name: str) -> str:
+    return f"kept/{hashlib.sha256(name.encode()).hexdigest()}.json"
 
 
 def _directory() -> Path:

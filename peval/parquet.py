@@ -88,6 +88,7 @@ def _schema(metrics: Sequence[str], compound: set[str]) -> Any:
     fields += [("finish_reason", pa.string()), ("n_tokens", pa.int32()), ("error", pa.string())]
     fields += [("prompt_was_cut", pa.bool_()), ("part", pa.int32()), ("draw", pa.int32())]
     fields += [("status", pa.string()), ("chosen", pa.string())]  # the likeliest choice
+    fields += [("outcome", pa.string()), ("program", pa.string())]  # of coding tasks
     fields += [("logprobs", pa.list_(pa.float64()))]  # the sum over each choice's tokens
     kinds = {metric: pa.string() if metric in compound else pa.float64() for metric in metrics}
     return pa.schema(fields + list(kinds.items()))
@@ -118,8 +119,11 @@ def _rows(
         "logprobs": completion and [one.total for one in completion.likelihoods],
         **{m: _cell(value) for m, value in (score.values if score else {}).items()},
     }
+    judged = score.judged if score else ()
     for number, (text, n_tokens, reason) in enumerate(_drawn(completion)):
         answer = {"draw": number, "text": text, "n_tokens": n_tokens, "finish_reason": reason}
+        if judged:
+            answer |= {"outcome": judged[number].outcome, "program": judged[number].program}
         yield shared | answer
 
 

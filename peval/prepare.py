@@ -17,13 +17,14 @@ from peval import catalog, datasets, engines
 from peval.bases import file_hashes, load_base, weight_shapes
 from peval.bridges import lm_eval_samples
 from peval.chat import template_for
+from peval.coding import CONSENT, UNSANDBOXED, check_metrics, choose_tier
 from peval.datasets import memorization
-from peval.errors import AdapterError, DataError, RunError, UsageError
+from peval.errors import AdapterError, DataError, RunError, SandboxError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
 from peval.scorers.choice import CHOICE_METRICS
-from peval.scoring import tokenizer_of
+from peval.scoring import is_code, tokenizer_of
 from peval.types import Adapter, Base, Chat, Dataset, EngineSpec, Task
 
 CONTEXT_STEP = 2048
@@ -63,6 +64,10 @@ class Job:
         Ask in conversations, whatever the profile; a name chooses among a model's templates.
     system_instruction
         The first turn of every conversation.
+    allow_code_execution
+        Whether programs that a model wrote may run, in the sandbox.
+    allow_unsandboxed_code
+        Whether they may run without one; the report then says so.
     lm_eval
         Settings for lm-evaluation-harness tasks: ``num_fewshot``, ``fewshot_as_multiturn``,
         ``gen_kwargs``, ``include_path``, ``allow_task_code``.
@@ -88,6 +93,8 @@ class Job:
     engine_options: Mapping[str, object] = field(default_factory=dict)
     with_base: bool = True
     allow_base_mismatch: bool = False
+    allow_code_execution: bool = False
+    allow_unsandboxed_code: bool = False
     apply_chat_template: bool | str = False
     system_instruction: str | None = None
     lm_eval: Mapping[str, object] = field(default_factory=dict)
@@ -161,6 +168,7 @@ def prepare(job: Job) -> Setup:
     )
     for task in tasks:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
+    _check_programs(job, tasks)
     base, adapters = _models(job)
     engine, serving = _serving(job, base, tasks)
     chat = {task.name: _templates(task, base, adapters) for task in tasks if task.profile.chat}
@@ -227,6 +235,17 @@ def _check(job: Job) -> None:
         raise UsageError("--engine replay and --replay RUN belong together")
 
 
+def _check_programs(job: Job, tasks: Sequence[Task]) -> None:
+    """Refuse coding tasks that nobody allowed, or whose programs could not run here."""
+    coding = [task for task in tasks if is_code(task)]
+    for task in coding:
+        check_metrics(task)
+    if coding and not (job.allow_code_execution or job.allow_unsandboxed_code):
+        raise SandboxError(f"{coding[0].name}: {CONSENT}")
+    if coding:
+        choose_tier(job.allow_unsandboxed_code)
+
+
 def _adjusted(task: Task, job: Job) -> Task:
     """Return a task with the job's limit and seed, and the metrics that its data allows."""
     profile = task.profile
@@ -241,7 +260,10 @@ def _adjusted(task: Task, job: Job) -> Task:
         chat=_chat(task, job),
     )
     metrics = CHOICE_METRICS if datasets.offers_choices(task) else task.metrics
-    return dataclasses.replace(task, profile=profile, metrics=metrics)
+    settings = dict(task.settings)
+    if is_code(task) and job.allow_unsandboxed_code:
+        settings[UNSANDBOXED] = True
+    return dataclasses.replace(task, profile=profile, metrics=metrics, settings=settings)
 
 
 def _chat(task: Task, job: Job) -> Chat | None:

@@ -28,6 +28,7 @@ Signer = Callable[[Task, str, Any, int], str]
 class Results:
     """What a run found. The command line prints from it; `results.json` holds the same.
 
+    ``programs`` tell what became of the programs that coding tasks asked for.
     ``baselines`` have the shape of estimates, with a baseline's name as adapter. ``run`` tells
     what was run and whether it is "complete" or "partial". ``memorization`` holds what its report
     needs beside estimates: curves, the blind check, overlaps; it is empty without training data.
@@ -40,6 +41,7 @@ class Results:
     comparisons: tuple[Comparison, ...]
     baselines: tuple[Estimate, ...]
     memorization: Record = field(default_factory=dict)
+    programs: tuple[Record, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -93,6 +95,7 @@ class Results:
             comparisons=tuple(Comparison(**c) for c in record["comparisons"]),
             baselines=tuple(Estimate(**e) for e in record["baselines"]),
             memorization=record.get("memorization", {}),
+            programs=tuple(record.get("programs", ())),
         )
 
 

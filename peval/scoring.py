@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from peval import hub
 from peval.bridges import lm_eval_scores
 from peval.bridges.lm_eval_tasks import harness_version
+from peval.coding import Sandbox, score_version
 from peval.corpus import Aggregate
 from peval.errors import DataError, PevalError, TaskError
 from peval.memorization.aggregates import aggregates as probe_aggregates
@@ -30,6 +31,8 @@ from peval.types import Completion, Request, Sample, Score, Task
 
 _GPT2 = "openai-community/gpt2"
 
+PROGRAMS_PER_BATCH = 512
+
 Asked = tuple[Request, ...]  # what one system was asked of one sample, part by part
 
 
@@ -48,6 +51,7 @@ def score_system(
     samples: Sequence[Sample],
     requests: Sequence[Asked],
     completions: Mapping[str, Completion],
+    sandbox: Sandbox | None = None,
 ) -> list[Score | None]:
     """Score one system's answers to one task, reusing the scores that the store holds.
 
@@ -57,6 +61,8 @@ def score_system(
         The task's samples and the system's requests for each, in the same order.
     completions
         By request key.
+    sandbox
+        Runs the programs of coding tasks; without it only those count that were run before.
 
     Returns
     -------
@@ -72,19 +78,48 @@ def score_system(
         for key, asked, sample, mine in zip(keys, requests, samples, answers, strict=True)
         if key not in known and len(mine) == len(asked) and not any(a.error for a in mine)
     }
-    if fresh:
-        those, many, said = zip(*fresh.values(), strict=True)
-        found = zip(those, _values(task, many, those, said), strict=True)
-        new = {
-            key: _named(asked[0].key, values)
-            for key, (asked, values) in zip(fresh, found, strict=True)
-        }
-        store.add_scores(new.items())
-        known |= new
+    for batch in _batches(task, list(fresh.items())):
+        known |= _scored(store, task, dict(batch), sandbox)
     return [
         known[key] if key in known else _unscored(asked, mine)
         for key, asked, mine in zip(keys, requests, answers, strict=True)
     ]
+
+
+Fresh = tuple[Asked, Sample, Sequence[Completion]]  # what was asked, of what, what was said
+
+
+def _batches(
+    task: Task, fresh: Sequence[tuple[str, Fresh]]
+) -> Iterator[Sequence[tuple[str, Fresh]]]:
+    """Yield what is to be scored at once; programs in small lots, as each lot is stored."""
+    n = max(1, PROGRAMS_PER_BATCH // task.profile.decoding.n) if is_code(task) else len(fresh)
+    yield from (fresh[start : start + n] for start in range(0, len(fresh), n or 1))
+
+
+def _scored(
+    store: Store, task: Task, fresh: Mapping[str, Fresh], sandbox: Sandbox | None
+) -> dict[str, Score]:
+    """Score answers and store the scores, but for those that failed."""
+    asked, samples, said = zip(*fresh.values(), strict=True)
+    if is_code(task):
+        if sandbox is None:
+            return {}
+        pairs = [(sample, one) for sample, (one,) in zip(samples, said, strict=True)]
+        new = dict(zip(fresh, sandbox.scores(task, pairs), strict=True))
+    else:
+        found = zip(asked, _values(task, samples, asked, said), strict=True)
+        new = {
+            key: _named(requests[0].key, values)
+            for key, (requests, values) in zip(fresh, found, strict=True)
+        }
+    store.add_scores((key, score) for key, score in new.items() if score.status != "failed")
+    return new
+
+
+def is_code(task: Task) -> bool:
+    """Tell whether a task asks for programs."""
+    return task.reader == "code"
 
 
 def _named(name: str, found: Score | Mapping[str, Any]) -> Score:
@@ -95,7 +130,8 @@ def _unscored(asked: Asked, answers: Sequence[Completion]) -> Score | None:
     """Return a failed score where a part failed, or None where one is still to come."""
     if len(answers) < len(asked):
         return None
-    why = next(answer.error for answer in answers if answer.error is not None)
+    errors = (answer.error for answer in answers if answer.error is not None)
+    why = next(errors, "its programs were not run")
     return Score(asked[0].key, {}, "failed", why=why)
 
 
@@ -170,6 +206,8 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
         parts += [harness_version(), task.settings.get("config_sha256")]
     if task.reader == "memorization":
         parts += [sample.id, sample.cluster, dict(task.settings), PROBE_VERSION]
+    if is_code(task):
+        parts += [score_version(task), sample.problem]
     if task.rule is not None:
         parts.append([task.rule, task.profile.prompt, extraction.SCORER_VERSION])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()

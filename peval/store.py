@@ -27,6 +27,7 @@ from peval.types import (
     Drawn,
     Example,
     Instruction,
+    Judged,
     Likelihood,
     Message,
     Moments,
@@ -203,7 +204,7 @@ class Store:
     def scores(self, score_keys: Iterable[str]) -> dict[str, Score]:
         """Scores by score key."""
         rows = self._look_up("key, body", "scores", set(score_keys))
-        return {key.hex(): Score(**self._unpack(body)) for key, body in rows}
+        return {key.hex(): _score(self._unpack(body)) for key, body in rows}
 
     def close(self) -> None:
         """Commit what waits and close the file; safe to call twice."""
@@ -271,7 +272,7 @@ class Store:
         self, task: str, sample: Sample, seen: dict[object, int]
     ) -> tuple[str, str, bytes, int | None, bytes]:
         row = None if sample.instruction is None else self._share(sample.instruction, seen)
-        fields = {
+        fields: dict[str, object] = {
             "input": sample.input,
             "targets": sample.targets,
             "cluster": sample.cluster,
@@ -279,6 +280,8 @@ class Store:
             "choices": sample.choices,
             "queries": sample.queries,
         }
+        if sample.problem:
+            fields["problem"] = sample.problem
         digest = hashlib.sha256(_json([fields, row])).digest()
         return task, sample.id, digest, row, self._pack(fields)
 
@@ -394,4 +397,10 @@ def _score_fields(score: Score) -> dict[str, object]:
         "status": score.status,
         "extracted": score.extracted,
         "why": score.why,
+        "judged": [(one.outcome, one.program, one.detail) for one in score.judged],
     }
+
+
+def _score(fields: dict[str, Any]) -> Score:
+    judged = tuple(Judged(*one) for one in fields.get("judged", ()))
+    return Score(**{**fields, "judged": judged})

@@ -54,7 +54,7 @@ class Profile:
     """
 
     name: str
-    prompt: Literal["tk-instruct", "plain", "tulu1", "tulu2"]
+    prompt: Literal["tk-instruct", "plain", "tulu1", "tulu2", "codex", "evalplus"]
     n_positive_examples: int
     max_source_tokens: int | None
     instances_per_task: int | None
@@ -74,7 +74,7 @@ class Task:
     name: str
     version: int
     description: str
-    reader: Literal["superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "memorization"]
+    reader: Literal["superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "memorization", "code"]
     split: str
     profile: Profile
     metrics: tuple[str, ...]
@@ -143,6 +143,8 @@ class Sample:
     choices is answered by generation. ``queries`` stand in for input and choices where another
     harness has its own.
 
+    ``problem`` is what programs are held against, as JSON, where programs are asked for.
+
     ``cluster`` names what makes items alike (the SuperNI task): intervals resample clusters.
     ``category`` groups clusters in tables. Ids are unique within a task.
     """
@@ -155,6 +157,7 @@ class Sample:
     instruction: Instruction | None = None
     choices: tuple[str, ...] = ()
     queries: tuple[Query, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -296,11 +299,25 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Judged:
+    """What became of one drawn program: ``outcome`` is "passed" or the kind of its failure.
+
+    ``program`` is what was found in the text and run; None where it holds no code.
+    """
+
+    outcome: str
+    program: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
 class Score:
     """What one sample's answers are worth, by metric: a number, or what its aggregate needs.
 
     ``status`` is "ok"; "unparsed" (no answer found in the text: counts as 0, tallied apart); or
-    "failed" (the engine's fault: no values, never averaged).
+    "failed" (the engine's fault, or the sandbox's: no values, never averaged).
+
+    ``judged`` says of each drawn program how it fared.
     """
 
     key: str
@@ -308,6 +325,7 @@ class Score:
     status: Literal["ok", "unparsed", "failed"] = "ok"
     extracted: str | None = None
     why: str | None = None
+    judged: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def test_one_row_per_request(tmp_path: Path) -> None:
     frame = pandas.read_parquet(path)
     assert ",".join(frame.columns) == (
         "task,sample_id,adapter,key,category,cluster,input,targets,text,finish_reason,n_tokens,"
-        "error,prompt_was_cut,part,draw,status,chosen,logprobs,a,b"
+        "error,prompt_was_cut,part,draw,status,chosen,outcome,program,logprobs,a,b"
     )
     assert frame["sample_id"].tolist() == ["one", "two", "three"]
     assert frame["b"].tolist()[:2] == [0.25, 1.0]

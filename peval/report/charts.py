@@ -71,11 +71,15 @@ class Heat:
 
 @dataclass(frozen=True)
 class Line:
-    """One group of a line plot: the points seen, several at one x where there are seeds."""
+    """One group of a line plot: the points seen, several at one x where there are seeds.
+
+    ``bounds`` are the points' intervals, one for each, where there are any.
+    """
 
     label: str
     xs: tuple[float, ...]
     ys: tuple[float, ...]
+    bounds: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,9 @@ def draw_lines(name: str, chart: Lines) -> str:
         for at, line in enumerate(chart.lines):
             colour, marker = SERIES[at % len(SERIES)], SERIES_MARKERS[at % len(SERIES_MARKERS)]
             xs, means = _means(line)
+            if line.bounds:
+                lows, highs = zip(*line.bounds, strict=True)
+                axis.fill_between(line.xs, lows, highs, color=colour, alpha=0.12, linewidth=0)
             axis.plot(line.xs, line.ys, "o", markersize=3, color=colour, markerfacecolor=PAPER,
                       markeredgewidth=0.8)  # fmt: skip
             axis.plot(xs, means, color=colour, linewidth=1.6, marker=marker, markersize=5.5,

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from peval.report import hygiene, opening, plots, tables
+from peval.report import hygiene, opening, plots, programs, tables
 from peval.report.answers import Answers
 from peval.report.decision import decision
 from peval.report.document import (
@@ -53,7 +53,15 @@ def document(results: Results, answers: Answers, flipped: list[Flip]) -> Documen
 def _decision(found: Found) -> Iterator[Section]:
     view = found.view
     said = Bullets(decision(view, found.answers))
-    yield Section("", (*opening.partial(view.results), said, Paragraph(opening.asked(view))))
+    yield Section(
+        "",
+        (
+            *programs.warnings(view.results),
+            *opening.partial(view.results),
+            said,
+            Paragraph(opening.asked(view)),
+        ),
+    )
 
 
 def _scores(found: Found) -> Iterator[Section]:
@@ -89,6 +97,10 @@ def _differences(found: Found) -> Iterator[Section]:
     )  # fmt: skip
     parts.append(Fold("Every difference with its p-value", (Paragraph(would), table)))
     yield Section("Differences to the base", tuple(parts))
+
+
+def _programs(found: Found) -> Iterator[Section]:
+    yield from programs.sections(found.view)
 
 
 def _categories(found: Found) -> Iterator[Section]:
@@ -172,6 +184,6 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _scores, _differences, _categories, _other_metrics, _flips, _hygiene, _limits,
-    _provenance,
+    _decision, _scores, _differences, _programs, _categories, _other_metrics, _flips, _hygiene,
+    _limits, _provenance,
 )  # fmt: skip

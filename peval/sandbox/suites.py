@@ -10,10 +10,13 @@ import builtins
 import json
 import math
 import re
+import sys
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+from peval.errors import SandboxError
 
 from .inside.codec import encode
 from .inside.differential import NOT_NONE
@@ -32,6 +35,10 @@ PLUS_MIN_CPU_S = 4
 PLUS_MAX_CPU_S = 60
 PLUS_MEMORY_MB = 4096
 REFERENCE_CPU_S = 300
+RECORD_VERSION = 1  # of the kept outputs: raise it with the codec or what a record holds
+
+Recorded = dict[str, tuple[list[Any], float]]
+"""A reference's outputs and CPU seconds, by check."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,15 @@ def _entry_point(row: Row) -> str:
     return next((name for name in candidates if name in defined), candidates[0])
 
 
+READERS: dict[str, Callable[[Row], Problem]] = {
+    "humaneval": human_eval,
+    "mbpp": mbpp,
+    "mbpp-sanitized": mbpp,
+}
+PLUS = {"humaneval-plus": "humaneval", "mbpp-plus": "mbpp"}
+"""The Plus sets by name, with the name that EvalPlus's oracles know them by."""
+
+
 @dataclass(frozen=True)
 class _Plus:
     """A problem of EvalPlus, before its reference has run."""
@@ -133,17 +149,16 @@ class _Plus:
         limits = Limits(REFERENCE_CPU_S, 10 * REFERENCE_CPU_S, PLUS_MEMORY_MB)
         return Program(f"{self.row['task_id']}/{name}", self.reference(), check, limits)
 
-    def problem(self, outputs: dict[str, Verdict]) -> Problem:
-        recorded = {name: outputs[f"{self.row['task_id']}/{name}"] for name in ("base", "plus")}
-        slowest_s = max(verdict.cpu_s for verdict in recorded.values())
+    def problem(self, recorded: Recorded) -> Problem:
+        slowest_s = max(cpu_s for _, cpu_s in recorded.values())
         cpu_s = min(PLUS_MAX_CPU_S, PLUS_MIN_CPU_S + math.ceil(PLUS_CPU_FACTOR * slowest_s))
-        n_large = sum(verdict.outputs.count(TOO_LARGE) for verdict in recorded.values())
+        n_large = sum(outputs.count(TOO_LARGE) for outputs, _ in recorded.values())
         return Problem(
             self.row["task_id"],
             self.row["prompt"],
             self.row["entry_point"],
             self.reference(),
-            {name: self._check(name, verdict.outputs) for name, verdict in recorded.items()},
+            {name: self._check(name, outputs) for name, (outputs, _) in recorded.items()},
             Limits(cpu_s, 10 * cpu_s, PLUS_MEMORY_MB),
             n_large,
         )
@@ -164,29 +179,59 @@ class _Plus:
         )
 
 
-class BrokenReferenceError(Exception):
+class BrokenReferenceError(SandboxError):
     """A benchmark's reference solution does not run here."""
 
 
 def human_eval_plus(rows: Iterable[Row], pool: Pool) -> list[Problem]:
     """Read HumanEval+ (evalplus/humanevalplus_release, v0.1.10), running its references."""
-    return _plus([_Plus(row, "humaneval") for row in rows], pool)
+    return plus([{"benchmark": "humaneval-plus", "row": row} for row in rows], pool)
 
 
 def mbpp_plus(rows: Iterable[Row], pool: Pool) -> list[Problem]:
     """Read MBPP+ (evalplus/mbppplus_release, v0.2.0), running its references."""
-    return _plus([_Plus(row, "mbpp") for row in rows], pool)
+    return plus([{"benchmark": "mbpp-plus", "row": row} for row in rows], pool)
 
 
-def _plus(parts: list[_Plus], pool: Pool) -> list[Problem]:
+def plus(
+    given: Sequence[Row],
+    pool: Pool,
+    recall: Callable[[str], Any] = lambda name: None,
+    keep: Callable[[str, object], None] = lambda name, value: None,
+) -> list[Problem]:
+    """Read problems of the Plus sets, running the references whose outputs are not known yet.
+
+    Parameters
+    ----------
+    given
+        Each with its ``benchmark`` and its ``row``.
+    recall, keep
+        Give back and keep what a reference computed, under a name.
+    """
+    parts = [_Plus(one["row"], PLUS[one["benchmark"]]) for one in given]
+    names = [json.dumps([RECORD_VERSION, sys.version, one], sort_keys=True) for one in given]
+    known: list[Recorded | None] = [recall(name) for name in names]
+    new = [part for part, found in zip(parts, known, strict=True) if found is None]
+    fresh = _recorded(new, pool)
+    for i, (part, name) in enumerate(zip(parts, names, strict=True)):
+        if known[i] is None:
+            known[i] = fresh[part.row["task_id"]]
+            keep(name, known[i])
+    return [part.problem(found) for part, found in zip(parts, known, strict=True) if found]
+
+
+def _recorded(parts: Sequence[_Plus], pool: Pool) -> dict[str, Recorded]:
+    """Run references on their inputs; return outputs and CPU time by check, by problem."""
     records = (part.record(name) for part in parts for name in ("base", "plus"))
-    outputs = {verdict.key: verdict for verdict in pool.judge(records)}
-    for verdict in outputs.values():
+    found: dict[str, Recorded] = {}
+    for verdict in pool.judge(records):
         if not verdict.passed:
             raise BrokenReferenceError(
                 f"{verdict.key}: the reference {verdict.reason}: {verdict.detail}"
             )
-    return [part.problem(outputs) for part in parts]
+        task_id, _, name = verdict.key.rpartition("/")
+        found.setdefault(task_id, {})[name] = (verdict.outputs, verdict.cpu_s)
+    return {name: {check: found[name][check] for check in ("base", "plus")} for name in found}
 
 
 def both(base: Verdict, plus: Verdict) -> Verdict:
