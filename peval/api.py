@@ -11,7 +11,7 @@ from peval.conclude import conclude
 from peval.errors import UsageError
 from peval.prepare import Job, Setup, prepare
 from peval.progress import Progress, Silent
-from peval.report.write import write_report
+from peval.report.write import Form, write_report
 from peval.results import Results, load_results
 from peval.run import run
 from peval.rundir import RunDir
@@ -152,11 +152,17 @@ def score_predictions(
     return conclude(rundir)
 
 
-def report(run_dir: str | Path) -> Path:
-    """Rewrite a run's report from its results; return the path."""
+def report(run_dir: str | Path, form: Form = "md") -> Path:
+    """Rewrite a run's report from its results; return its path.
+
+    Parameters
+    ----------
+    form
+        "md": ``report.md`` with its figures; "html": one file for browsers; "latex": the tables;
+        "csv": a folder of tables.
+    """
     rundir = RunDir(Path(run_dir))
-    write_report(rundir, load_results(rundir.results))
-    return rundir.report
+    return write_report(rundir, load_results(rundir.results), form)
 
 
 def compare(

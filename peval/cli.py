@@ -80,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     report = _command(commands, "report", report_command, "write a run's report anew")
     report.add_argument("run", metavar="RUN")
+    report.add_argument("--format", dest="form", default="md",
+                        choices=("md", "html", "latex", "csv"),
+                        help="report.md, one HTML page, or the tables alone")  # fmt: skip
     _add_rescore(commands)
     _add_compare(commands)
     _add_gate(commands)
@@ -314,7 +317,7 @@ def report_command(arguments: argparse.Namespace) -> int:
     """Run ``peval report``."""
     from peval.api import load, report
 
-    path = report(arguments.run)
+    path = report(arguments.run, arguments.form)
     _print_json(load(arguments.run).to_dict()) if arguments.json else print(path)
     return 0
 
