@@ -14,7 +14,7 @@ from itertools import islice
 from peval.chat import Voice
 from peval.errors import DataError, TaskError
 from peval.prompts import Prompt, Tokenizer, token_ids
-from peval.types import Message, Query, Sample
+from peval.types import PASSAGE, Message, Query, Sample
 
 # A continuation's last token is predicted, not read, and vLLM wants room for one token more.
 SPARE_TOKENS = 2
@@ -49,6 +49,7 @@ def encode_queries(
 def _fitted(samples: Sequence[Sample], voice: Voice) -> list[tuple[Query, ...]]:
     """Return the queries with as many of their first shots as fit, as one text."""
     flat = [_for_voice(query, voice) for sample in samples for query in sample.queries]
+    flat = with_passages(flat, voice.tokenizer)
     n_shots = [len(query.shots) for query in flat]
     texts = [_shown(query, n, voice) for query, n in zip(flat, n_shots, strict=True)]
     open_ones = [i for i, query in enumerate(flat) if query.max_tokens is not None and query.shots]
@@ -79,6 +80,29 @@ def _for_voice(query: Query, voice: Voice) -> Query:
             "profile without chat, or put a chat_template.jinja beside the model"
         )
     return query.plain
+
+
+def with_passages(queries: Sequence[Query], tokenizer: Tokenizer) -> list[Query]:
+    """Put passages into their places, cut where they are too long.
+
+    As open-instruct does it (eval/tydiqa at f745360): where the tokenizer adds a BOS, it counts,
+    and a passage that was cut begins with the BOS as text.
+    """
+    texts = list(dict.fromkeys(text for query in queries for text in query.passages))
+    ids = dict(zip(texts, token_ids(tokenizer, texts), strict=True))
+
+    def cut(text: str, limit: int | None) -> str:
+        if limit is None or len(ids[text]) <= limit:
+            return text
+        return tokenizer.decode(ids[text][:limit], skip_special_tokens=False)
+
+    found = []
+    for query in queries:
+        text = query.text
+        for passage in query.passages:
+            text = text.replace(PASSAGE, cut(passage, query.max_passage_tokens), 1)
+        found.append(dataclasses.replace(query, text=text, passages=()))
+    return found
 
 
 def _shown(query: Query, n_shots: int, voice: Voice) -> str:

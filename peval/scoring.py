@@ -16,7 +16,7 @@ from peval.errors import DataError, PevalError, TaskError
 from peval.memorization.aggregates import aggregates as probe_aggregates
 from peval.memorization.scores import SCORER_VERSION as PROBE_VERSION
 from peval.memorization.scores import probe_values
-from peval.scorers import extraction
+from peval.scorers import extraction, squad
 from peval.scorers.choice import score_choice
 from peval.scorers.extraction import RULES, score_answer
 from peval.scorers.text import (
@@ -28,6 +28,9 @@ from peval.scorers.text import (
 )
 from peval.store import Store
 from peval.types import Completion, Request, Sample, Score, Task
+
+SQUAD = "squad"
+"""The rule of tasks that are scored by words in common."""
 
 _GPT2 = "openai-community/gpt2"
 
@@ -157,7 +160,7 @@ def _value(
     task: Task, sample: Sample, answer: Completion, tokenize: Tokenize
 ) -> Mapping[str, float] | Score:
     if task.rule is not None:
-        return score_answer(answer.key, answer.text, sample.targets, rule_of(task))
+        return _by_rule(task, answer.key, answer.text, sample)
     if sample.choices and answer.likelihoods:
         return score_choice(answer.likelihoods, sample, task.metrics)
     if sample.choices:  # somebody's prediction, which names the one chosen
@@ -171,6 +174,12 @@ def aggregates(task: Task) -> Mapping[str, Aggregate]:
     if task.reader == "memorization":
         return probe_aggregates(task)
     return lm_eval_scores.aggregations(task) if task.reader == "lm-eval" else {}
+
+
+def _by_rule(task: Task, key: str, text: str, sample: Sample) -> Score:
+    if task.rule == SQUAD:
+        return squad.score_squad(key, text, sample.targets)
+    return score_answer(key, text, sample.targets, rule_of(task))
 
 
 def rule_of(task: Task) -> extraction.Rule:
@@ -192,7 +201,7 @@ def score_prediction(
 ) -> dict[str, float]:
     """Score a text that no model said; among choices it is the one chosen."""
     if task.rule is not None:
-        return dict(score_answer(sample.id, prediction, sample.targets, rule_of(task)).values)
+        return dict(_by_rule(task, sample.id, prediction, sample).values)
     if sample.choices:
         return dict.fromkeys(task.metrics, float(prediction in sample.targets))
     return score_text(prediction, sample.targets, task.metrics, tokenize)
@@ -209,7 +218,8 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
     if is_code(task):
         parts += [score_version(task), sample.problem]
     if task.rule is not None:
-        parts.append([task.rule, task.profile.prompt, extraction.SCORER_VERSION])
+        version = squad.SCORER_VERSION if task.rule == SQUAD else extraction.SCORER_VERSION
+        parts.append([task.rule, task.profile.prompt, version])
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

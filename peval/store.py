@@ -343,7 +343,7 @@ def _query_noun(fields: dict[str, Any]) -> Query:
     decoding = fields["decoding"] and _decoding(fields["decoding"])
     plain = fields["plain"] and _query_noun(fields["plain"])
     turns = tuple(Message(**turn) for turn in fields["turns"])
-    texts = {name: tuple(fields[name]) for name in ("continuations", "shots")}
+    texts = {name: tuple(fields[name]) for name in ("continuations", "shots", "passages")}
     return Query(**{**fields, **texts, "decoding": decoding, "turns": turns, "plain": plain})
 
 

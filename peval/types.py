@@ -74,7 +74,9 @@ class Task:
     name: str
     version: int
     description: str
-    reader: Literal["superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "memorization", "code"]
+    reader: Literal[
+        "superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "tydiqa", "memorization", "code"
+    ]
     split: str
     profile: Profile
     metrics: tuple[str, ...]
@@ -108,6 +110,10 @@ class Message:
     content: str
 
 
+PASSAGE = "\ufffc"
+"""Stands in a query's text for one of its passages (Unicode's object replacement character)."""
+
+
 @dataclass(frozen=True)
 class Query:
     """One question in words: go on from ``text``, or say how likely each continuation is.
@@ -119,6 +125,8 @@ class Query:
     With a ``role``, all that is the last turn of a conversation after ``turns``: the user's, or
     the assistant's, which the answer continues. A chat template makes it text; ``cue`` stands
     behind. A model without a template is asked ``plain`` instead.
+
+    ``passages`` stand where the text says `PASSAGE`, each cut to ``max_passage_tokens`` tokens.
     """
 
     text: str
@@ -133,6 +141,8 @@ class Query:
     turns: tuple[Message, ...] = ()
     cue: str = ""
     plain: Query | None = None
+    passages: tuple[str, ...] = ()
+    max_passage_tokens: int | None = None
 
 
 @dataclass(frozen=True)

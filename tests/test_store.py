@@ -32,8 +32,9 @@ from peval.types import (
 
 INSTRUCTION = Instruction("Überschrift finden\n第二", (Example("ein", ""), Example("", "zwei")))
 GREEDY = Decoding(max_tokens=128)
-ASKED = Query("now", role="user", turns=(Message("system", "S"), Message("user", "U")), cue="A:",
-              plain=Query("U now", (" a", " b"), shots=("x",)), decoding=GREEDY)  # fmt: skip
+PLAIN = Query("U", (" a", " b"), shots=("x",), passages=("p",))
+TURNS = (Message("system", "S"), Message("user", "U"))
+ASKED = Query("now", role="user", turns=TURNS, cue="A:", plain=PLAIN, decoding=GREEDY)
 SAMPLES = {
     "zeta": [
         Sample("b", "naïve \x00 🙂", ("一", ""), "cluster-1", "category", INSTRUCTION),

@@ -35,7 +35,7 @@ def read(task: Task, data_dir: Path | None, clusters: Sequence[str] | None = Non
     if task.reader == "code":
         return Dataset(code.read(task, data_dir), code.files_of(task, data_dir))
     if task.reader in tulu.READERS:
-        return Dataset(tulu.read(task, data_dir), tulu.files_of(task, data_dir))
+        return tulu.read(task, data_dir)
     place = _place(data_dir)
     if _is_flattened(task, place):
         return hub.read(task, place, clusters)

@@ -1,7 +1,8 @@
-"""The Tulu evaluations as samples: MMLU, GSM8K and BBH as allenai/open-instruct asks them.
+"""The Tulu evaluations as samples: MMLU, GSM8K, BBH and TyDi QA as allenai/open-instruct asks.
 
 A task's settings say which variant: ``reasoning`` (chain of thought or the answer alone), ``shots``
-(MMLU) and ``subset`` (the seeded subset of the published tables, or everything).
+(MMLU), ``passage`` (TyDi QA) and ``subset`` (the seeded subset of the published tables, or
+everything).
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal, cast
 
-from peval.datasets import bbh, gsm8k, mmlu, places
+from peval.datasets import bbh, gsm8k, mmlu, places, tydiqa
 from peval.datasets.tulu_prompts import (
     CHOICES,
     MMLU_MAX_PROMPT_TOKENS,
+    TYDIQA_MAX_CONTEXT_TOKENS,
     Profile,
     Prompt,
     Suite,
@@ -23,15 +25,18 @@ from peval.datasets.tulu_prompts import (
     decoding,
     gsm8k_prompt,
     mmlu_prompt,
+    tydiqa_prompt,
 )
-from peval.errors import TaskError
-from peval.types import Query, Sample, Task
+from peval.errors import DataError, TaskError
+from peval.types import PASSAGE, Dataset, Query, Sample, Task
 
-_LAYOUTS = {"mmlu": mmlu.LAYOUT, "gsm8k": gsm8k.LAYOUT, "bbh": bbh.LAYOUT}
+_LAYOUTS = {"mmlu": mmlu.LAYOUT, "gsm8k": gsm8k.LAYOUT, "bbh": bbh.LAYOUT,
+            "tydiqa": tydiqa.LAYOUT}  # fmt: skip
+_FOLDERS = {"tydiqa": "tydiqa_goldp"}
 READERS = tuple(_LAYOUTS)
 
 
-def read(task: Task, data_dir: Path | None) -> tuple[Sample, ...]:
+def read(task: Task, data_dir: Path | None) -> Dataset:
     """Return the samples of a task, at most its profile's instances of each cluster.
 
     Raises
@@ -47,13 +52,25 @@ def read(task: Task, data_dir: Path | None) -> tuple[Sample, ...]:
     readers: dict[str, Callable[[Task, Path], list[Sample]]] = {
         "mmlu": _mmlu, "gsm8k": _gsm8k, "bbh": _bbh,
     }  # fmt: skip
-    folder = places.folder(data_dir, task.reader, _LAYOUTS[task.reader])
-    return tuple(readers[task.reader](task, folder))
+    folder = _folder(task, data_dir)
+    if task.reader == "tydiqa":
+        samples, absent = _tydiqa(task, folder)
+    else:
+        samples, absent = readers[task.reader](task, folder), []
+    return Dataset(tuple(samples), files_of(task, data_dir), tuple(absent))
+
+
+def _folder(task: Task, data_dir: Path | None) -> Path:
+    name = _FOLDERS.get(task.reader, task.reader)
+    return places.folder(data_dir, name, _LAYOUTS[task.reader])
 
 
 def files_of(task: Task, data_dir: Path | None) -> tuple[Path, ...]:
     """Return the files that `read` would read; raises as it does."""
-    folder = places.folder(data_dir, task.reader, _LAYOUTS[task.reader])
+    folder = _folder(task, data_dir)
+    if task.reader == "tydiqa":
+        both = [tydiqa.files_of(folder, split) for split in ("dev", "train")]
+        return tuple(path for found in both for path, _ in found)
     if task.reader == "gsm8k":
         return (places.require(folder / "test.jsonl", gsm8k.LAYOUT),)
     if task.reader == "mmlu":
@@ -112,6 +129,43 @@ def _mmlu(task: Task, folder: Path) -> list[Sample]:
         for subject, questions in asked.items()
         for question in questions[: task.profile.instances_per_task]
     ]
+
+
+def _tydiqa(task: Task, folder: Path) -> tuple[list[Sample], list[str]]:
+    """Return the samples, and the languages that are not there.
+
+    Every language has as many questions, so that the mean over all is the mean over languages.
+    """
+    dev, train = tydiqa.read(folder, "dev"), tydiqa.read(folder, "train")
+    languages = [one for one in tydiqa.LANGUAGES if one in dev and one in train]
+    absent = [one for one in tydiqa.LANGUAGES if one not in languages]
+    limit = task.profile.instances_per_task
+    samples = [
+        Sample(
+            id=question.id,
+            input=question.text,
+            targets=question.answers,
+            cluster=question.id,
+            category=language,
+            queries=(_tydiqa_query(task, question, one.demonstration),),
+        )
+        for language, one in tydiqa.tulu_subset(dev, train, languages).items()
+        for question in one.questions[:limit]
+    ]
+    return samples, absent
+
+
+def _tydiqa_query(task: Task, question: tydiqa.Question, shot: tydiqa.Question) -> Query:
+    passage = PASSAGE if task.settings.get("passage") else None
+    query = _query(task, tydiqa_prompt(_profile(task), question, shot, passage))
+    if passage is None:
+        return query
+    if query.text.count(PASSAGE) != 2:
+        raise DataError(f"TyDi QA: {question.id} or its demonstration holds U+FFFC; remove it")
+    return dataclasses.replace(
+        query, passages=(shot.context, question.context),
+        max_passage_tokens=TYDIQA_MAX_CONTEXT_TOKENS,
+    )  # fmt: skip
 
 
 def _query(task: Task, prompt: Prompt) -> Query:

@@ -147,45 +147,24 @@ def bbh_prompt(task: bbh.BbhTask, problem: bbh.Problem, reasoning: bool) -> Prom
 
 
 def tydiqa_prompt(
-    profile: Profile,
-    question: tydiqa.Question,
-    demonstration: tydiqa.Question,
-    cut: Callable[[str], str] | None,
+    profile: Profile, question: tydiqa.Question, demonstration: tydiqa.Question, passage: str | None
 ) -> Prompt:
     """Return a question after one demonstration, worded in its language.
 
     Parameters
     ----------
-    cut
-        What shortens a passage to ``TYDIQA_MAX_CONTEXT_TOKENS`` tokens, such as `cut_context` with
-        a tokenizer's functions; None asks without passages.
+    passage
+        What stands for the passages of the demonstration and of the question, in this order, to be
+        put there once they are cut to ``TYDIQA_MAX_CONTEXT_TOKENS``; None asks without passages.
     """
     words = _tydiqa_words()[question.language]
-    if cut is None:
-        passages = ["", ""]
-        intro = words["without_passage"]
-    else:
-        passages = [f"{words['passage']} {cut(one.context)}\n" for one in (demonstration, question)]
-        intro = words["with_passage"]
-    shot = f"{passages[0]}{words['question']} {demonstration.text}\n"
-    asked = f"{passages[1]}{words['question']} {question.text}\n"
+    shown = "" if passage is None else f"{words['passage']} {passage}\n"
+    intro = words["without_passage" if passage is None else "with_passage"]
+    shot = f"{shown}{words['question']} {demonstration.text}\n"
+    asked = f"{shown}{words['question']} {question.text}\n"
     text = f"{intro}\n\n{shot}{words['answer']} {demonstration.answers[0]}\n\n{asked}"
     user = text.strip() if profile == "tulu1" else text
     return Prompt(user=user, cue=words["answer"], plain=text + words["answer"])
-
-
-def cut_context(
-    context: str, encode: Callable[[str], Sequence[int]], decode: Callable[[Sequence[int]], str]
-) -> str:
-    """Return a passage of at most ``TYDIQA_MAX_CONTEXT_TOKENS`` tokens.
-
-    The reference's ``encode`` and ``decode`` are the tokenizer's own with special tokens: where the
-    tokenizer adds a BOS, it counts, and a shortened passage begins with the BOS as text.
-    """
-    ids = encode(context)
-    if len(ids) <= TYDIQA_MAX_CONTEXT_TOKENS:
-        return context
-    return decode(ids[:TYDIQA_MAX_CONTEXT_TOKENS])
 
 
 def _multiple_choice(question: mmlu.Question) -> str:

@@ -11,7 +11,7 @@ from voices import PLAIN, TOKENIZER, TULU, chat, plain
 
 from peval import datasets
 from peval.catalog import load_task
-from peval.datasets import bbh, gsm8k, mmlu
+from peval.datasets import bbh, gsm8k, mmlu, tydiqa
 from peval.datasets.tulu_prompts import (
     bbh_prompt,
     choice_token_ids,
@@ -127,8 +127,39 @@ def test_a_limit_takes_the_first_of_each_cluster(place: Path) -> None:
     assert {path.name for path in datasets.files_of(task, place)} >= {"anatomy_dev.csv"}
 
 
+@pytest.mark.parametrize("profile", PROFILES)
+def test_tydiqa_is_asked_by_language_with_passages_or_without(tmp_path: Path, profile: str) -> None:
+    """From official files to token ids; a language without a demonstration is told as absent."""
+    (tmp_path / "tydiqa_goldp").mkdir()
+    both = ["english", "korean"]
+    for split, languages in (("dev", [*both, "telugu"]), ("train", both)):
+        data = [
+            {"context": f"{one} {split} passage {i}. " * (400 if i == 1 else 1), "qas": [
+                {"id": f"{one}-{i}-0", "question": f"Q{i}?", "answers": [{"text": f"A{i}"}]}]}
+            for one in languages
+            for i in range(3)
+        ]  # fmt: skip
+        file = tmp_path / "tydiqa_goldp" / f"tydiqa-goldp-v1.1-{split}.json"
+        file.write_text(json.dumps({"data": [{"paragraphs": data}]}))
+    for name in ("tydiqa-goldp", "tydiqa-no-context"):
+        task = load_task(name, profile)
+        found = datasets.read(task, tmp_path)
+        assert found.absent == tuple(one for one in tydiqa.LANGUAGES if one not in both)
+        assert [(s.id, s.category, s.targets) for s in found.samples] == [
+            (f"{one}-{i}-0", one, (f"A{i}",)) for one in both for i in range(3)
+        ]
+        asked = [ids for ids, _ in encoded(task, tmp_path)]
+        texts = [TOKENIZER.decode(ids, skip_special_tokens=False) for ids in asked]
+        assert all(("passage" in text) == (name == "tydiqa-goldp") for text in texts)
+        assert all(text.count("Q") >= 2 for text in texts)
+        long = [ids for ids in asked if len(ids) > 500]
+        assert all(len(ids) < 1200 for ids in long)
+        assert bool(long) == (name == "tydiqa-goldp")
+
+
 @pytest.mark.parametrize(
-    ("name", "n_samples"), [("mmlu-5-shot", 14042), ("gsm8k-cot", 200), ("bbh-cot", 1080)]
+    ("name", "n_samples"),
+    [("mmlu-5-shot", 14042), ("gsm8k-cot", 200), ("bbh-cot", 1080), ("tydiqa-goldp", 300)],
 )
 def test_the_real_files_are_read(name: str, n_samples: int, shared_data: Path) -> None:
     samples = datasets.read(load_task(name), shared_data).samples

@@ -7,21 +7,23 @@ task files in sorted order, and compared with ours text by text.
 
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
-from voices import chat, plain
+from voices import TOKENIZER, TULU, chat, plain
 
+from peval import datasets
+from peval.catalog import load_task
 from peval.chat import begun
 from peval.datasets import bbh, gsm8k, mmlu, tydiqa
 from peval.datasets import tulu_prompts as tulu
 from peval.errors import DataError, TaskError
+from peval.prompts import token_ids
+from peval.queries import with_passages
+from peval.types import PASSAGE, Message, Query
 
 FORMS = {"chat": chat, "plain": plain}
-TOY = Path(__file__).parents[1] / "toy" / "base" / "tokenizer.json"
 
 
 def sha(texts):
@@ -166,22 +168,22 @@ ASKED = tydiqa.Question("swahili-2-0", "swahili", "Kifungu kingine.", "Lini?", (
 
 
 def test_tydiqa_with_passage():
-    prompt = tulu.tydiqa_prompt("tulu2", ASKED, SHOT, cut=str.lower)
+    prompt = tulu.tydiqa_prompt("tulu2", ASKED, SHOT, "(here)")
     assert prompt.plain == (
         "Jibu swali lifuatalo kulingana na habari kwenye kifungu kilichotolewa.\n"
         "\n"
-        "Kifungu: kifungu kimoja.\nSwali: Nani?\nJibu: Mimi\n"
+        "Kifungu: (here)\nSwali: Nani?\nJibu: Mimi\n"
         "\n"
-        "Kifungu: kifungu kingine.\nSwali: Lini?\nJibu:"
+        "Kifungu: (here)\nSwali: Lini?\nJibu:"
     )
     assert chat(prompt).endswith("Swali: Lini?\n\n<|assistant|>\nJibu:")
-    older = tulu.tydiqa_prompt("tulu1", ASKED, SHOT, cut=str.lower)
+    older = tulu.tydiqa_prompt("tulu1", ASKED, SHOT, "(here)")
     assert older.plain == prompt.plain
     assert chat(older).endswith("Swali: Lini?\n<|assistant|>\nJibu:")
 
 
 def test_tydiqa_without_passage():
-    assert tulu.tydiqa_prompt("tulu2", ASKED, SHOT, cut=None).plain == (
+    assert tulu.tydiqa_prompt("tulu2", ASKED, SHOT, None).plain == (
         "Jibu swali lifuatalo.\n\nSwali: Nani?\nJibu: Mimi\n\nSwali: Lini?\nJibu:"
     )
 
@@ -191,22 +193,24 @@ def test_frozen_wordings():
     asked = [tulu.gsm8k_prompt(problem("How many?"), reasoning).user for reasoning in (True, False)]
     assert sha(asked) == "3b0267ab700dbe6cf01929d1eef574fa"
     asked = [
-        tulu.tydiqa_prompt("tulu2", replace(ASKED, language=language), SHOT, cut).plain
+        tulu.tydiqa_prompt("tulu2", replace(ASKED, language=language), SHOT, passage)
+        .plain.replace(PASSAGE, SHOT.context.lower(), 1)
+        .replace(PASSAGE, ASKED.context.lower(), 1)
         for language in tydiqa.LANGUAGES
-        for cut in (str.lower, None)
+        for passage in (PASSAGE, None)
     ]
     assert sha(asked) == "61fd0c8d52db2819961df54a84571b4f"
 
 
-@pytest.mark.parametrize("length", [0, 1, 512, 513, 4000])
-def test_a_passage_is_cut_to_512_tokens(length):
-    text = "x" * length
-    cut = tulu.cut_context(text, list, "".join)
-    assert cut == text[:512]
-
-
-def test_a_passage_that_fits_is_left_as_it_is():
-    assert tulu.cut_context("as it is", list, lambda ids: "changed") == "as it is"
+@pytest.mark.parametrize("n_words", [1, 500, 511, 512, 513, 4000])
+def test_a_passage_is_cut_to_512_tokens_with_the_bos(n_words):
+    words = "a " * (n_words - 1) + "a"
+    (ids,) = token_ids(TOKENIZER, [words])
+    query = Query(f"<{PASSAGE}> {PASSAGE}!", passages=(words, "b"), max_passage_tokens=512)
+    (found,) = with_passages([query], TOKENIZER)
+    cut = TOKENIZER.decode(ids[:512], skip_special_tokens=False)
+    assert found.text == f"<{words if len(ids) <= 512 else cut}> b!"
+    assert len(ids) <= 512 or cut.startswith("<s>")
 
 
 @pytest.mark.parametrize(
@@ -307,23 +311,15 @@ def test_bbh_prompts_of_the_reference(shared_data, reasoning, form, expected):
     ],
 )
 def test_tydiqa_prompts_of_the_reference(shared_data, profile, passage, form, expected):
-    tokenizer = Tokenizer.from_file(str(TOY))
-
-    def cut(context):
-        return tulu.cut_context(
-            context,
-            lambda text: tokenizer.encode(text).ids,
-            lambda ids: tokenizer.decode(ids, skip_special_tokens=False),
-        )
-
-    subset = tydiqa.tulu_subset(
-        tydiqa.read(shared_data / "tydiqa_goldp", "dev"),
-        tydiqa.read(shared_data / "tydiqa_goldp", "train"),
-        ["english", "korean", "swahili"],
-    )
+    name = "tydiqa-goldp" if passage else "tydiqa-no-context"
+    task = load_task(name, profile if form == "chat" else f"{profile}-plain")
+    found = datasets.read(task, shared_data)
+    assert found.absent == (
+        "arabic", "bengali", "finnish", "indonesian", "russian", "telugu",
+    )  # fmt: skip
+    queries = with_passages([one.queries[0] for one in found.samples], TOKENIZER)
     prompts = [
-        FORMS[form](tulu.tydiqa_prompt(profile, asked, one.demonstration, cut if passage else None))
-        for one in subset.values()
-        for asked in one.questions
+        TULU.say((), Message("user", one.text), one.cue) if form == "chat" else one.text
+        for one in queries
     ]
     assert sha(prompts) == expected
