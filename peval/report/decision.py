@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from peval.metrics import is_share
-from peval.report.answers import Answers
 from peval.report.document import Code, Strong, Text, named
 from peval.report.format import OPEN, bounds, counted, delta, is_same, mark, p_value
 from peval.report.hygiene import trouble_words
@@ -17,13 +16,13 @@ N_NAMED = 3
 N_SENTENCES = 6
 
 
-def decision(view: View, answers: Answers) -> tuple[Text, ...]:
+def decision(view: View) -> tuple[Text, ...]:
     """Return the sentences, the most weighty first."""
-    found = [text for say in SENTENCES for text in say(view, answers)]
+    found = [text for say in SENTENCES for text in say(view)]
     return tuple(found[:N_SENTENCES])
 
 
-def _gains(view: View, answers: Answers) -> Iterator[Text]:
+def _gains(view: View) -> Iterator[Text]:
     """Say which adapters are better than the base, the one that gains most with its numbers."""
     winners = [a for a in view.adapters if view.better(a) and not view.worse(a)]
     if not winners:
@@ -50,7 +49,7 @@ def _gains(view: View, answers: Answers) -> Iterator[Text]:
         )  # fmt: skip
 
 
-def _losses(view: View, answers: Answers) -> Iterator[Text]:
+def _losses(view: View) -> Iterator[Text]:
     """Say which adapters are worse than the base."""
     losers = [a for a in view.adapters if view.worse(a) and not view.better(a)]
     if losers:
@@ -63,7 +62,7 @@ def _losses(view: View, answers: Answers) -> Iterator[Text]:
         )  # fmt: skip
 
 
-def _mixed(view: View, answers: Answers) -> Iterator[Text]:
+def _mixed(view: View) -> Iterator[Text]:
     """Say which adapters gain here and lose there, the widest loss with its numbers."""
     mixed = [a for a in view.adapters if view.worse(a) and view.better(a)]
     if mixed:
@@ -71,7 +70,7 @@ def _mixed(view: View, answers: Answers) -> Iterator[Text]:
         yield (*_names(mixed), f" {_be(mixed)} ", where, ".")
 
 
-def _undecided(view: View, answers: Answers) -> Iterator[Text]:
+def _undecided(view: View) -> Iterator[Text]:
     """Say for how many differences the data cannot tell, and what they could have told."""
     compared = [c for a in view.adapters for c in view.differences(a)]
     still_open = [c for c in compared if mark(c) == OPEN]
@@ -82,7 +81,7 @@ def _undecided(view: View, answers: Answers) -> Iterator[Text]:
         )  # fmt: skip
 
 
-def _same(view: View, answers: Answers) -> Iterator[Text]:
+def _same(view: View) -> Iterator[Text]:
     """Say which adapters changed no answer at all."""
     zero = {a["name"] for a in view.results.adapters if a["changes_nothing"]}
     same = [
@@ -104,12 +103,12 @@ def _same(view: View, answers: Answers) -> Iterator[Text]:
             )
 
 
-def _trouble(view: View, answers: Answers) -> Iterator[Text]:
+def _trouble(view: View) -> Iterator[Text]:
     said = trouble_words(view)
     yield (said or "No answer was truncated or empty, no prompt was cut, and no request failed.",)
 
 
-def _alone(view: View, answers: Answers) -> Iterator[Text]:
+def _alone(view: View) -> Iterator[Text]:
     """Say that nothing was compared, where that is so."""
     if not view.results.comparisons:
         what = "only the base" if None in view.systems else "no base"
@@ -164,6 +163,6 @@ def _names(names: list[str]) -> Text:
     return (*text, f" and {counted(rest, 'more adapter')}") if rest else tuple(text)
 
 
-SENTENCES: tuple[Callable[[View, Answers], Iterator[Text]], ...] = (
+SENTENCES: tuple[Callable[[View], Iterator[Text]], ...] = (
     _gains, _losses, _mixed, _same, _undecided, _alone, _trouble,
 )  # fmt: skip

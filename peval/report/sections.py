@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from peval.report import hygiene, opening, plots, programs, tables
-from peval.report.answers import Answers
 from peval.report.decision import decision
 from peval.report.document import (
     Bullets,
@@ -37,13 +36,12 @@ class Found:
     """All that a section may tell of."""
 
     view: View
-    answers: Answers
     flipped: tuple[Flip, ...]
 
 
-def document(results: Results, answers: Answers, flipped: list[Flip]) -> Document:
+def document(results: Results, flipped: list[Flip]) -> Document:
     """Return a run's report."""
-    found = Found(View(results), answers, tuple(flipped))
+    found = Found(View(results), tuple(flipped))
     sections = [section for build in SECTIONS for section in build(found)]
     return Document(
         opening.title(found.view), tuple(section for section in sections if section.parts)
@@ -52,7 +50,7 @@ def document(results: Results, answers: Answers, flipped: list[Flip]) -> Documen
 
 def _decision(found: Found) -> Iterator[Section]:
     view = found.view
-    said = Bullets(decision(view, found.answers))
+    said = Bullets(decision(view))
     yield Section(
         "",
         (

@@ -57,7 +57,7 @@ def everywhere(results: Results) -> Results:
 
 def page(out: Path, results: Results, flipped: list[Flip] | None = None) -> Document:
     answers = Answers(out / "completions.parquet", results)
-    return document(everywhere(results), answers, flips(answers) if flipped is None else flipped)
+    return document(everywhere(results), flips(answers) if flipped is None else flipped)
 
 
 def golden(name: str, text: str) -> None:
