@@ -18,6 +18,7 @@ PAGES = (
     "docs/lm-eval.md",
     "docs/chat.md",
     "docs/runs.md",
+    "docs/report.md",
     "docs/statistics.md",
     "docs/decisions.md",
     "docs/performance.md",
