@@ -67,8 +67,12 @@ def _could_be_hub_id(text: str) -> bool:
     return _HUB_ID.fullmatch(text) is not None and not Path(text.split("/")[0]).exists()
 
 
-def download(repository: str, patterns: Sequence[str]) -> Path:
+def download(
+    repository: str, patterns: Sequence[str], revision: str | None = None, kind: str = "model"
+) -> Path:
     """Return the directory of a repository's files that match, from the cache when offline.
+
+    ``kind`` is "model" or "dataset".
 
     Raises
     ------
@@ -81,8 +85,10 @@ def download(repository: str, patterns: Sequence[str]) -> Path:
 
     try:
         path = huggingface_hub.snapshot_download(
-            repository, allow_patterns=list(patterns), ignore_patterns=_UNWANTED
-        )
+            repository, repo_type=kind, revision=revision, allow_patterns=list(patterns),
+            ignore_patterns=_UNWANTED,
+            local_files_only=revision is not None and not _answers(repository, revision, kind),
+        )  # fmt: skip
     except errors.LocalEntryNotFoundError:
         fault = "the Hub cannot be reached and the local cache does not hold it"
     except errors.GatedRepoError:
@@ -94,3 +100,18 @@ def download(repository: str, patterns: Sequence[str]) -> Path:
     else:
         return Path(path)
     raise PevalError(fault)
+
+
+def _answers(repository: str, revision: str, kind: str) -> bool:
+    """Tell whether the Hub can be asked: for a pinned commit, huggingface_hub tries for 24 s."""
+    import httpx
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        huggingface_hub.HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=10)
+    except (httpx.TransportError, errors.OfflineModeIsEnabled):
+        return False
+    except (OSError, ValueError, httpx.HTTPError):
+        return True  # it can be asked, and will say by itself what is wrong
+    return True

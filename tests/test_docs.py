@@ -17,6 +17,7 @@ PAGES = (
     "docs/adapters.md",
     "docs/lm-eval.md",
     "docs/chat.md",
+    "docs/tulu.md",
     "docs/runs.md",
     "docs/report.md",
     "docs/statistics.md",

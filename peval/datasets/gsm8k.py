@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,15 @@ def read(folder: Path, split: Literal["test", "train"] = "test") -> tuple[Proble
     if not problems:
         raise DataError(f"{path}: no lines; expected objects with 'question' and 'answer'")
     return problems
+
+
+def from_rows(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], split: Literal["test", "train"] = "test"
+) -> tuple[Problem, ...]:
+    """Return the problems of rows of openai/gsm8k, each with its place; raises as `read`."""
+    return tuple(
+        _problem(row, f"{split}-{index}", where) for index, (where, row) in enumerate(rows)
+    )
 
 
 def tulu_subset(problems: Sequence[Problem]) -> list[Problem]:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from peval.datasets import files
 from peval.errors import DataError
@@ -86,6 +86,31 @@ def read(
     return {subject: _questions(path, subject, split) for subject, path in paths.items()}
 
 
+def from_rows(
+    rows: Iterable[tuple[str, Mapping[str, Any]]], split: Literal["test", "dev"]
+) -> dict[str, tuple[Question, ...]]:
+    """Return the questions of the hub's rows (cais/mmlu), each with its place; raises as `read`."""
+    found: dict[str, list[Question]] = {}
+    for where, row in rows:
+        subject, choices, answer = row["subject"], row["choices"], row["answer"]
+        if subject not in subjects():
+            raise DataError(f"{where}: field 'subject' is {subject!r}, none of MMLU's 57")
+        if not (isinstance(choices, list) and len(choices) == len(LETTERS)):
+            raise DataError(f"{where}: field 'choices' must be four texts")
+        _check([row["question"], *choices, str(answer)], where, _DIGITS)
+        mine = found.setdefault(subject, [])
+        mine.append(
+            Question(
+                id=f"{subject}/{split}/{len(mine)}",
+                subject=subject,
+                text=row["question"],
+                choices=(choices[0], choices[1], choices[2], choices[3]),
+                answer=LETTERS[int(answer)],
+            )
+        )
+    return {subject: tuple(found[subject]) for subject in sorted(found)}
+
+
 def files_of(folder: Path, split: str, only: Sequence[str] | None = None) -> dict[str, Path]:
     """Return the file of each subject, unread; raises as `read` does."""
     tail = f"_{split}.csv"
@@ -134,7 +159,7 @@ def _check(row: Sequence[str], where: str, answers: Sequence[str]) -> None:
     if len(row) != len(_FIELDS):
         raise DataError(f"{where}: {len(row)} fields; expected {', '.join(_FIELDS)}")
     for name, value in zip(_FIELDS, row, strict=True):
-        if not value.strip():
+        if not isinstance(value, str) or not value.strip():
             raise DataError(f"{where}: field '{name}' is empty")
     if row[-1] not in answers:
         raise DataError(

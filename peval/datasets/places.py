@@ -38,6 +38,11 @@ def folder(data_dir: Path | None, name: str, layout: str) -> Path:
     return found
 
 
+def is_given(data_dir: Path | None) -> bool:
+    """Tell whether the user named a folder."""
+    return bool(data_dir or os.environ.get("PEVAL_DATA"))
+
+
 def either(path: Path) -> Path | None:
     """Return the file itself or its gzipped form, whichever exists; None if neither does."""
     for candidate in (path, path.with_name(path.name + ".gz")):

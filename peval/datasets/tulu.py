@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
-from peval.datasets import bbh, gsm8k, mmlu, places, tydiqa
+from peval.datasets import bbh, gsm8k, hub_rows, mmlu, places, tydiqa
 from peval.datasets.tulu_prompts import (
     CHOICES,
     MMLU_MAX_PROMPT_TOKENS,
@@ -33,6 +34,7 @@ from peval.types import PASSAGE, Dataset, Query, Sample, Task
 _LAYOUTS = {"mmlu": mmlu.LAYOUT, "gsm8k": gsm8k.LAYOUT, "bbh": bbh.LAYOUT,
             "tydiqa": tydiqa.LAYOUT}  # fmt: skip
 _FOLDERS = {"tydiqa": "tydiqa_goldp"}
+_MODULES: dict[str, Any] = {"mmlu": mmlu, "gsm8k": gsm8k, "tydiqa": tydiqa}
 READERS = tuple(_LAYOUTS)
 
 
@@ -49,39 +51,74 @@ def read(task: Task, data_dir: Path | None) -> Dataset:
     if task.profile.prompt not in ("tulu1", "tulu2"):
         raise TaskError(f"{task.name} is asked by a profile of Tulu's (tulu1, tulu2), not by "
                         f"'{task.profile.name}'")  # fmt: skip
-    readers: dict[str, Callable[[Task, Path], list[Sample]]] = {
-        "mmlu": _mmlu, "gsm8k": _gsm8k, "bbh": _bbh,
-    }  # fmt: skip
-    folder = _folder(task, data_dir)
+    source = _Source.of(task, data_dir)
     if task.reader == "tydiqa":
-        samples, absent = _tydiqa(task, folder)
+        samples, absent = _tydiqa(task, source)
     else:
-        samples, absent = readers[task.reader](task, folder), []
-    return Dataset(tuple(samples), files_of(task, data_dir), tuple(absent))
-
-
-def _folder(task: Task, data_dir: Path | None) -> Path:
-    name = _FOLDERS.get(task.reader, task.reader)
-    return places.folder(data_dir, name, _LAYOUTS[task.reader])
+        samples, absent = _ONE_KIND[task.reader](task, source), []
+    return Dataset(tuple(samples), source.files(), tuple(absent))
 
 
 def files_of(task: Task, data_dir: Path | None) -> tuple[Path, ...]:
     """Return the files that `read` would read; raises as it does."""
-    folder = _folder(task, data_dir)
-    if task.reader == "tydiqa":
-        both = [tydiqa.files_of(folder, split) for split in ("dev", "train")]
-        return tuple(path for found in both for path, _ in found)
-    if task.reader == "gsm8k":
-        return (places.require(folder / "test.jsonl", gsm8k.LAYOUT),)
-    if task.reader == "mmlu":
-        splits = [mmlu.files_of(folder, split) for split in ("test", "dev")]
-        return tuple(path for split in splits for path in split.values())
-    found = sorted((folder / "bbh").glob("*.json*")) + sorted((folder / "cot-prompts").glob("*"))
-    return tuple(found)
+    return _Source.of(task, data_dir).files()
 
 
-def _gsm8k(task: Task, folder: Path) -> list[Sample]:
-    problems: Sequence[gsm8k.Problem] = gsm8k.read(folder)
+@dataclass(frozen=True)
+class _Source:
+    """Where a task's data is: a folder in one of the layouts, or the hub (None)."""
+
+    reader: str
+    folder: Path | None
+
+    @classmethod
+    def of(cls, task: Task, data_dir: Path | None) -> _Source:
+        if task.reader in hub_rows.SOURCES and not places.is_given(data_dir):
+            return cls(task.reader, None)
+        name = _FOLDERS.get(task.reader, task.reader)
+        return cls(task.reader, places.folder(data_dir, name, _LAYOUTS[task.reader]))
+
+    def read(self, split: Any) -> Any:
+        """Return the records of a split, as the reader's own ``read`` does."""
+        module = _MODULES[self.reader]
+        if not self._is_rows():
+            assert self.folder is not None
+            return module.read(self.folder, split)
+        rows = hub_rows.rows(self.reader, split, self.folder, _LAYOUTS[self.reader])
+        return module.from_rows(rows) if self.reader == "tydiqa" else module.from_rows(rows, split)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files, unread; those of the hub are downloaded."""
+        if self._is_rows():
+            splits = hub_rows.SOURCES[self.reader].splits
+            layout = _LAYOUTS[self.reader]
+            found = [hub_rows.rows(self.reader, one, self.folder, layout) for one in splits]
+            return tuple(path for rows in found for path in rows.files)
+        folder = self.folder
+        assert folder is not None
+        if self.reader == "tydiqa":
+            both = [tydiqa.files_of(folder, split) for split in ("dev", "train")]
+            return tuple(path for found in both for path, _ in found)
+        if self.reader == "gsm8k":
+            return (places.require(folder / "test.jsonl", gsm8k.LAYOUT),)
+        if self.reader == "mmlu":
+            kinds = [mmlu.files_of(folder, split) for split in ("test", "dev")]
+            return tuple(path for one in kinds for path in one.values())
+        shots = (folder / "cot-prompts").glob("*")
+        return tuple(sorted((folder / "bbh").glob("*.json*")) + sorted(shots))
+
+    def _is_rows(self) -> bool:
+        """Tell whether the data has the hub's form: there, or in a copy of its repository."""
+        if self.folder is None:
+            return True
+        return any(
+            hub_rows.local_files(self.folder, self.reader, split)
+            for split in ("test", "dev", "train")
+        )
+
+
+def _gsm8k(task: Task, source: _Source) -> list[Sample]:
+    problems: Sequence[gsm8k.Problem] = source.read("test")
     if task.settings.get("subset"):
         problems = gsm8k.tulu_subset(problems)
     return [
@@ -96,8 +133,9 @@ def _gsm8k(task: Task, folder: Path) -> list[Sample]:
     ]
 
 
-def _bbh(task: Task, folder: Path) -> list[Sample]:
-    tasks = bbh.read(folder)
+def _bbh(task: Task, source: _Source) -> list[Sample]:
+    assert source.folder is not None
+    tasks = bbh.read(source.folder)
     every = {name: one.problems for name, one in tasks.items()}
     chosen = bbh.tulu_subset(tasks) if task.settings.get("subset") else every
     return [
@@ -113,9 +151,9 @@ def _bbh(task: Task, folder: Path) -> list[Sample]:
     ]
 
 
-def _mmlu(task: Task, folder: Path) -> list[Sample]:
+def _mmlu(task: Task, source: _Source) -> list[Sample]:
     n_shots = cast(int, task.settings.get("shots", 0))
-    shown, asked = mmlu.read(folder, "dev"), mmlu.read(folder, "test")
+    shown, asked = source.read("dev"), source.read("test")
     return [
         Sample(
             id=question.id,
@@ -131,12 +169,12 @@ def _mmlu(task: Task, folder: Path) -> list[Sample]:
     ]
 
 
-def _tydiqa(task: Task, folder: Path) -> tuple[list[Sample], list[str]]:
+def _tydiqa(task: Task, source: _Source) -> tuple[list[Sample], list[str]]:
     """Return the samples, and the languages that are not there.
 
     Every language has as many questions, so that the mean over all is the mean over languages.
     """
-    dev, train = tydiqa.read(folder, "dev"), tydiqa.read(folder, "train")
+    dev, train = source.read("dev"), source.read("train")
     languages = [one for one in tydiqa.LANGUAGES if one in dev and one in train]
     absent = [one for one in tydiqa.LANGUAGES if one not in languages]
     limit = task.profile.instances_per_task
@@ -214,3 +252,8 @@ def _profile(task: Task) -> Profile:
 
 def _reasons(task: Task) -> bool:
     return bool(task.settings.get("reasoning"))
+
+
+_ONE_KIND: dict[str, Callable[[Task, _Source], list[Sample]]] = {
+    "mmlu": _mmlu, "gsm8k": _gsm8k, "bbh": _bbh,
+}  # fmt: skip

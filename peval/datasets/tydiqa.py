@@ -7,7 +7,7 @@ language, ``LANGUAGE_tydiqa_{dev,train}.json``; either may be gzipped.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -70,6 +70,20 @@ def read(folder: Path, split: Literal["dev", "train"]) -> dict[str, tuple[Questi
                     f"{path}: field 'id' of {question.id!r}: not a question in {language}"
                 )
             found.setdefault(question.language, []).append(question)
+    return {language: tuple(found[language]) for language in sorted(found)}
+
+
+def from_rows(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> dict[str, tuple[Question, ...]]:
+    """Return the questions of the hub's rows (secondary_task), each with its place.
+
+    Raises as `read` does.
+    """
+    found: dict[str, list[Question]] = {}
+    for where, row in rows:
+        texts = row["answers"].get("text") if isinstance(row["answers"], Mapping) else None
+        answers = [{"text": text} for text in texts or []]
+        question = _question({**row, "answers": answers}, _text(row, "context", where), where)
+        found.setdefault(question.language, []).append(question)
     return {language: tuple(found[language]) for language in sorted(found)}
 
 
