@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 from peval.errors import PevalError
 
@@ -79,7 +80,6 @@ def download(
     PevalError
         Why it cannot be had, after one try: an unreachable Hub costs a second, not a minute.
     """
-    import httpx
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -95,23 +95,33 @@ def download(
         fault = "the Hub asks for its terms to be accepted first, and for HF_TOKEN"
     except errors.RepositoryNotFoundError:
         fault = "no such path here and no such repository on the Hub (private ones need HF_TOKEN)"
-    except (OSError, ValueError, httpx.HTTPError) as cause:
+    except (OSError, ValueError, http_errors().HTTPError) as cause:
         fault = f"the Hub could not be asked ({type(cause).__name__})"
     else:
         return Path(path)
     raise PevalError(fault)
 
 
+def http_errors() -> ModuleType:
+    """Return the library whose errors huggingface_hub lets through; its versions differ."""
+    try:
+        import httpx2
+    except ImportError:
+        import httpx
+
+        return httpx
+    return httpx2
+
+
 def _answers(repository: str, revision: str, kind: str) -> bool:
     """Tell whether the Hub can be asked: for a pinned commit, huggingface_hub tries for 24 s."""
-    import httpx
     import huggingface_hub
     from huggingface_hub import errors
 
     try:
         huggingface_hub.HfApi().repo_info(repository, repo_type=kind, revision=revision, timeout=10)
-    except (httpx.TransportError, errors.OfflineModeIsEnabled):
+    except (http_errors().TransportError, errors.OfflineModeIsEnabled):
         return False
-    except (OSError, ValueError, httpx.HTTPError):
+    except (OSError, ValueError, http_errors().HTTPError):
         return True  # it can be asked, and will say by itself what is wrong
     return True

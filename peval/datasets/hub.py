@@ -13,6 +13,7 @@ from typing import Any
 
 from peval.datasets import splits
 from peval.errors import DataError
+from peval.hub import http_errors
 from peval.types import Dataset, Instruction, Sample, Task
 
 COLUMNS = ("task_name", "id", "definition", "inputs", "targets")
@@ -97,13 +98,12 @@ def _load(place: Path, name: str, **options: Any) -> Any:
     """Return the split as a ``datasets.Dataset``; every known failure is one line."""
     try:
         import datasets
-        import httpx
     except ImportError as error:
         raise DataError(
             f"{place}: reading it needs the package 'datasets' (pip install datasets), or set "
             "--data-dir to a natural-instructions checkout"
         ) from error
-    failures = (OSError, ValueError, httpx.HTTPError, datasets.exceptions.DatasetsError)
+    failures = (OSError, ValueError, http_errors().HTTPError, datasets.exceptions.DatasetsError)
     try:
         return datasets.load_dataset(name, **options)
     except failures as error:

@@ -10,6 +10,7 @@ from peval import datasets
 from peval.catalog import load_task
 from peval.datasets import hub_rows
 from peval.errors import DataError
+from peval.hub import http_errors
 
 SUBJECTS = ("anatomy", "virology")
 
@@ -157,6 +158,23 @@ def test_a_pinned_copy_of_the_hub_is_read(tmp_path, monkeypatch):
     assert asked["revision"] == "e53f048856ff4f594e959d75785d2c2d37b678ee"
     assert not asked["local_files_only"]
     assert asked["allow_patterns"] == ["main/test-*.parquet"]
+
+
+def test_an_unreachable_hub_is_asked_once_for_a_pinned_commit(monkeypatch):
+    """huggingface_hub would go on asking for half a minute."""
+    import huggingface_hub
+
+    asked = []
+
+    def unreachable(*where, **options):
+        asked.append(options["revision"])
+        raise http_errors().ConnectError("no route")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", unreachable)
+    monkeypatch.delenv("PEVAL_DATA", raising=False)
+    with pytest.raises(DataError, match="the Hub cannot be reached"):
+        datasets.read(load_task("gsm8k-cot"), None)
+    assert asked == ["e53f048856ff4f594e959d75785d2c2d37b678ee"]
 
 
 def test_bbh_has_no_demonstrations_on_the_hub(monkeypatch):
