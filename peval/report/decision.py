@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from peval.metrics import is_share
 from peval.report.document import Code, Strong, Text, named
 from peval.report.format import OPEN, bounds, counted, delta, is_same, mark, p_value
 from peval.report.hygiene import trouble_words
+from peval.report.retention import margin_of, verdicts
 from peval.report.tables import findable
 from peval.report.view import View
 from peval.types import Comparison
@@ -17,9 +19,13 @@ N_SENTENCES = 6
 
 
 def decision(view: View) -> tuple[Text, ...]:
-    """Return the sentences, the most weighty first."""
+    """Return the sentences, the most weighty first; what may have spoilt a number always."""
     found = [text for say in SENTENCES for text in say(view)]
-    return tuple(found[:N_SENTENCES])
+    spoilt = trouble_words(view)
+    if spoilt is None:
+        clean = "No answer was truncated or empty, no prompt was cut, and no request failed."
+        return tuple([*found, (clean,)][:N_SENTENCES])
+    return (*found[: N_SENTENCES - 1], (spoilt,))
 
 
 def _gains(view: View) -> Iterator[Text]:
@@ -70,6 +76,24 @@ def _mixed(view: View) -> Iterator[Text]:
         yield (*_names(mixed), f" {_be(mixed)} ", where, ".")
 
 
+def _kept(view: View) -> Iterator[Text]:
+    """Say how much was kept, as non-inferiority has it, and by whom all of it."""
+    found = verdicts(view)
+    counts = Counter(v for said in found.values() for v in said)
+    total = sum(counts.values())
+    if not total:
+        return
+    margins = sorted({100 * margin_of(t) for t in view.tasks})
+    span = " to ".join(f"{m:g}" for m in dict.fromkeys([margins[0], margins[-1]]))
+    all_kept = [a for a, said in found.items() if set(said) == {"kept"}]
+    who: Text = ("; ", *_names(all_kept), " kept all of theirs") if all_kept else ()
+    yield (
+        f"Of {counted(total, 'score')} {counts['kept']:,} are shown to be ", Strong("kept"),
+        f" to within {span} points of the base's, {counts['lost']:,} are ", Strong("lost"),
+        f" and {counts['undecided']:,} undecided", *who, ".",
+    )  # fmt: skip
+
+
 def _undecided(view: View) -> Iterator[Text]:
     """Say for how many differences the data cannot tell, and what they could have told."""
     compared = [c for a in view.adapters for c in view.differences(a)]
@@ -101,11 +125,6 @@ def _same(view: View) -> Iterator[Text]:
                 *_names(names),
                 f" {verb} the base's answer to every one of {n:,} prompts: {why}.",
             )
-
-
-def _trouble(view: View) -> Iterator[Text]:
-    said = trouble_words(view)
-    yield (said or "No answer was truncated or empty, no prompt was cut, and no request failed.",)
 
 
 def _alone(view: View) -> Iterator[Text]:
@@ -164,5 +183,5 @@ def _names(names: list[str]) -> Text:
 
 
 SENTENCES: tuple[Callable[[View], Iterator[Text]], ...] = (
-    _gains, _losses, _mixed, _same, _undecided, _alone, _trouble,
+    _gains, _losses, _mixed, _same, _kept, _undecided, _alone,
 )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from peval.report.charts import Line, Lines, Scatter, Spot
 from peval.report.ink import (
+    HALO,
     INK,
     MARK_COLOURS,
     MARKERS,
@@ -27,6 +28,7 @@ from peval.report.ink import (
 HEIGHT_IN = 4.0
 N_LABELLED = 14
 LINE_PT = 11.0
+LABEL_PT = 8.0
 
 
 def draw_scatter(name: str, chart: Scatter) -> str:
@@ -68,11 +70,9 @@ def _spot(axis: Any, spot: Spot, crowded: bool) -> None:
 
 
 def _outstanding(spots: Sequence[Spot]) -> list[Spot]:
-    """Return the few points at the edges: the most gain, the most loss."""
-    half = N_LABELLED // 2
-    most = sorted(spots, key=lambda s: (-s.y, s.label))[:half]
-    rest = [s for s in spots if s not in most]
-    return most + sorted(rest, key=lambda s: (s.x, s.label))[:half]
+    """Return the points that no other beats on both axes, the highest first."""
+    best = [s for s in spots if not any(o.x > s.x and o.y > s.y for o in spots)]
+    return sorted(best, key=lambda s: (-s.y, s.label))[:N_LABELLED]
 
 
 def draw_lines(name: str, chart: Lines) -> str:
@@ -123,6 +123,8 @@ def _means(line: Line) -> tuple[list[float], list[float]]:
 def _labels(axis: Any, texts: Sequence[tuple[str, float, float, str]], figure: Any) -> None:
     """Write names to the right of their points, moved apart where they would overlap."""
     scale = 72 / figure.dpi
+    axis.get_xlim()  # settles the limits, which places need
+    axis.get_ylim()
     places = [axis.transData.transform((x, y)) * scale for _, x, y, _ in texts]
     order = sorted(range(len(texts)), key=lambda i: (places[i][1], texts[i][0]))
     taken: list[tuple[float, float, float]] = []
@@ -136,6 +138,8 @@ def _labels(axis: Any, texts: Sequence[tuple[str, float, float, str]], figure: A
             if overlaps and abs(wanted - other) < LINE_PT:
                 wanted = other + LINE_PT
         taken.append((across, wide, wanted))
-        axis.annotate(shown, (x, y), xytext=(8, wanted - up), textcoords="offset points",
+        fits = across + LABEL_PT + wide < 72 * WIDTH_IN
+        axis.annotate(shown, (x, y), textcoords="offset points", ha="left" if fits else "right",
+                      xytext=(LABEL_PT if fits else -LABEL_PT, wanted - up),
                       va="center_baseline", fontsize=TEXT_PT - 0.5, color=colour,
-                      annotation_clip=False)  # fmt: skip
+                      annotation_clip=False, gid=HALO)  # fmt: skip

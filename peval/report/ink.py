@@ -39,6 +39,8 @@ DARK = {
     **dict(zip(ON_CELL, ("#1b1206", "#fff7ed", "#fff7ee", "#fff7ef", "#e6edf4", "#f0f7ff",
                          "#f1f7ff", "#f2f7ff", "#06121e"), strict=True)),
 }  # fmt: skip
+HALO = "halo"
+"""What is drawn under this id has an edge in the page's colour, to be read upon lines."""
 FONTS = "-apple-system, 'Segoe UI', 'Noto Sans', 'DejaVu Sans', Helvetica, Arial, sans-serif"
 SMALL_PT, TEXT_PT = 8.0, 9.0
 WIDTH_IN = 8.6
@@ -87,7 +89,8 @@ def svg_of(name: str, height_in: float, paint: Callable[[Any], None]) -> str:
         )
     text = re.sub(r"font: ([\d.]+px|[a-z]+ [\d.]+px)[^;\"]*", rf"font: \1 {FONTS}",
                   out.getvalue().decode())  # fmt: skip
-    return text[text.index("<svg") :]
+    halo = f'style="paint-order:stroke;stroke:{PAPER};stroke-width:3px;stroke-linejoin:round"'
+    return text[text.index("<svg") :].replace(f'id="{HALO}"', halo)
 
 
 def label(text: str, longest: int = LONGEST_LABEL) -> str:

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from peval.report import hygiene, opening, plots, programs, tables
+from peval.report import hygiene, opening, plots, programs, retention, tables
 from peval.report.decision import decision
 from peval.report.document import (
     Bullets,
@@ -101,6 +101,10 @@ def _programs(found: Found) -> Iterator[Section]:
     yield from programs.sections(found.view)
 
 
+def _kept(found: Found) -> Iterator[Section]:
+    yield from retention.sections(found.view)
+
+
 def _categories(found: Found) -> Iterator[Section]:
     parts: list[Part] = []
     for task in found.view.tasks:
@@ -182,6 +186,6 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _scores, _differences, _programs, _categories, _other_metrics, _flips, _hygiene,
-    _limits, _provenance,
+    _decision, _scores, _differences, _kept, _programs, _categories, _other_metrics, _flips,
+    _hygiene, _limits, _provenance,
 )  # fmt: skip

@@ -81,7 +81,8 @@ def test_a_folder_of_tables_is_written_anew(tmp_path: Path) -> None:
     (run / "tables" / "old.csv").write_text("")
     folder = peval.api.report(run, "csv")
     assert {path.name for path in folder.iterdir()} == {
-        "scores-headline.csv", "scores-exact_match.csv", "differences.csv", "adapters.csv",
+        "scores-headline.csv", "scores-exact_match.csv", "differences.csv", "retention.csv",
+        "adapters.csv",
     }  # fmt: skip
 
 
