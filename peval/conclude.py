@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from peval import families, programs, results
+from peval import families, pools, programs, results
 from peval.baselines import BASELINES
 from peval.coding import UNSANDBOXED, Sandbox
 from peval.memorization.extras import extras
@@ -18,7 +18,7 @@ from peval.memorization.overlap import overlapping
 from peval.parquet import write_parquet
 from peval.report.write import write_report
 from peval.results import Answers, Results
-from peval.rundir import PLANNED, RunDir, adapter_of, record, task_of, write_json
+from peval.rundir import PLANNED, RunDir, adapter_of, pool_of, record, task_of, write_json
 from peval.scorers.text import SCORER_VERSION
 from peval.scoring import (
     Asked,
@@ -29,7 +29,7 @@ from peval.scoring import (
     score_system,
     tokenizer_of,
 )
-from peval.signature import signature
+from peval.signature import pool_signature, signature
 from peval.store import Store
 from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
 from peval.version import __version__
@@ -112,11 +112,13 @@ def _results(
     comparisons: list[Comparison] = []
     baselines: list[Estimate] = []
     memory = _memory(manifest)
+    lined_up: dict[str, pools.Part] = {}
     for part in parts:
         systems = {
             name: results.answers(part.task, asked, completions, part.scores[name])
             for name, asked in part.requests.items()
         }
+        lined_up[part.task.name] = (part.samples, systems)
         sign = partial(signature, manifest)
         how = aggregates(part.task)
         base = systems.get(None)
@@ -137,14 +139,19 @@ def _results(
             memory |= drawn
         elif memory.get("overlap"):
             estimates += _by_overlap(part, systems, adapters, memory["overlap"], sign)
+    groups = [pool_of(fields) for fields in manifest.get("groups", [])]
+    for pool in groups:
+        sign_pool = partial(pool_signature, manifest)
+        estimates += pools.estimates(pool, lined_up, adapters, sign_pool)
+        comparisons += pools.comparisons(pool, lined_up, adapters)
+    headlines = {part.task.name: part.task.metrics[0] for part in parts}
+    headlines |= {pool.name: pool.metric for pool in reversed(groups)}
     return Results(
         run=_run_record(manifest, parts),
         adapters=tuple(record(adapter) for adapter in adapters),
         tasks=tuple(_task_record(manifest, part) for part in parts),
         estimates=tuple(estimates),
-        comparisons=families.adjusted(
-            comparisons, {part.task.name: part.task.metrics[0] for part in parts}
-        ),
+        comparisons=families.adjusted(comparisons, headlines),
         baselines=tuple(baselines),
         memorization=memory,
         programs=tuple(
@@ -228,6 +235,7 @@ def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[st
         "serving": manifest["serving"],
         "seed": manifest["job"]["seed"],
         "with_base": manifest["job"]["with_base"],
+        "groups": manifest.get("groups", []),
         "left_out": manifest.get("left_out", {}),
         "command": manifest["command"],
         "versions": manifest["versions"],

@@ -23,7 +23,7 @@ def family_of(c: Comparison, headlines: Mapping[str, str]) -> str | None:
     """
     if c.p_value is None:
         return None
-    return PRIMARY if c.group is None and c.metric == headlines[c.task] else EXPLORATORY
+    return PRIMARY if c.group is None and c.metric == headlines.get(c.task) else EXPLORATORY
 
 
 def counts(c: Comparison) -> bool:

@@ -16,6 +16,7 @@ from peval import adapters as adapter_files
 from peval import catalog, datasets, engines
 from peval.bases import file_hashes, load_base, weight_shapes
 from peval.bridges import lm_eval_samples
+from peval.bridges.lm_eval_groups import pools_of
 from peval.chat import template_for
 from peval.coding import CONSENT, UNSANDBOXED, check_metrics, choose_tier
 from peval.datasets import memorization
@@ -143,6 +144,7 @@ class Setup:
             "base_files": file_hashes(self.base),
             "adapters": [record(adapter) for adapter in self.adapters],
             "tasks": [record(task) for task in self.tasks],
+            "groups": [record(pool) for pool in pools_of(self.tasks)],
             "job": record(self.job),
             "serving": record(self.serving),
             "versions": versions(),
@@ -296,6 +298,8 @@ def _expanded(task: Task, job: Job) -> list[Task]:
     settings = dict(job.lm_eval)
     if job.system_instruction is not None:
         settings["system_instruction"] = job.system_instruction
+    if job.allow_unsandboxed_code:
+        settings[UNSANDBOXED] = True
     return lm_eval_samples.expand(dataclasses.replace(task, settings=settings))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from peval.errors import RunError
-from peval.types import Adapter, Chat, Decoding, Profile, Task
+from peval.types import Adapter, Chat, Decoding, Pool, Profile, Task
 
 MANIFEST_VERSION = 1
 PLANNED = "absent"
@@ -161,6 +161,11 @@ def adapter_of(fields: dict[str, Any]) -> Adapter:
     """Rebuild an adapter from a manifest."""
     modules = tuple(fields["target_modules"])
     return Adapter(**fields | {"path": Path(fields["path"]), "target_modules": modules})
+
+
+def pool_of(fields: dict[str, Any]) -> Pool:
+    """Rebuild a group of tasks from a manifest."""
+    return Pool(**fields | {"tasks": tuple(fields["tasks"])})
 
 
 def _differences(held: dict[str, Any], wanted: dict[str, Any]) -> str:

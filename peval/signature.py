@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 from peval import stats
 from peval.bridges.lm_eval_tasks import harness_version
+from peval.rundir import task_of
 from peval.scorers.text import SCORER_VERSION
-from peval.types import Adapter, Task
+from peval.types import Adapter, Pool, Task
 from peval.version import __version__
 
 _UNSAID = ("include_path", "system_instruction", "heldout_data", "canaries")
@@ -69,6 +71,20 @@ def _chat(manifest: Mapping[str, Any], task: Task, adapter: Adapter | None) -> d
     )  # fmt: skip
     turns = "" if chat.multiturn else ",one-turn"
     return {"chat": sha256[:12] + turns, "chat-of": origin} | said
+
+
+def pool_signature(
+    manifest: Mapping[str, Any], pool: Pool, adapter: Adapter | None, n_items: int
+) -> str:
+    """Return the signature of a group's score: its first task's, under the group's name."""
+    fields = next(one for one in manifest["tasks"] if one["name"] == pool.tasks[0])
+    task = dataclasses.replace(task_of(fields), name=pool.name)
+    if task.profile.chat and pool.tasks[0] in manifest["config"].get("chat", {}):
+        of_first = manifest["config"]["chat"][pool.tasks[0]]
+        config = manifest["config"] | {"chat": {pool.name: of_first}}
+        manifest = {**manifest, "config": config}
+    how = "items" if pool.by_size else "tasks"
+    return f"{signature(manifest, task, pool.metric, adapter, n_items)}|mean-of:{how}"
 
 
 FREE = ("adapter", "route", "chat-of", "n", "interval")

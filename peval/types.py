@@ -339,6 +339,19 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Pool:
+    """A group of tasks with one number of its own: the mean of a metric of theirs.
+
+    Every item counts alike with ``by_size``, else every task.
+    """
+
+    name: str
+    metric: str
+    tasks: tuple[str, ...]
+    by_size: bool
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A mean over items with its 95 % interval.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
 from peval.bridges.lm_eval_samples import built_instances, harness_task, metric_name
+from peval.bridges.lm_eval_tasks import UNSANDBOXED
 from peval.corpus import Aggregate
 from peval.types import Completion, Sample, Score, Task
 
@@ -32,6 +34,8 @@ def values(
         says "unparsed" where no filter of the task's found an answer.
     """
     harness = harness_task(task)
+    if task.settings.get(UNSANDBOXED):  # a person's consent, which the metric asks for in its way
+        os.environ.setdefault("HF_ALLOW_CODE_EVAL", "1")
     by_doc: dict[int, list[Any]] = {}
     for instance in built_instances(task):
         by_doc.setdefault(instance.doc_id, []).append(instance)

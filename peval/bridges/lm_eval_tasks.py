@@ -5,22 +5,24 @@ Written for lm_eval 0.4.13 (github.com/EleutherAI/lm-evaluation-harness).
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
-import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from peval.bridges import lm_eval_index
+from peval.bridges.lm_eval_index import MISSING
 from peval.errors import DataError, TaskError, UsageError
 
 PREFIX = "lm-eval:"
-MISSING = 'lm-eval is not installed: pip install "peval[lm-eval]"'
 SETTINGS = (
     "num_fewshot", "include_path", "allow_task_code", "fewshot_as_multiturn", "gen_kwargs",
 )  # fmt: skip
+UNSANDBOXED = "unsandboxed"  # the setting of every task whose programs may run unprotected
 FEWSHOT_SEED = 1234  # as in lm_eval.evaluator
 
 
@@ -42,8 +44,16 @@ def load(name: str, settings: Mapping[str, object]) -> dict[str, Any]:
     DataError
         The task's data cannot be loaded.
     """
-    wanted = {key: settings[key] for key in SETTINGS if key in settings}
-    return _load(name, json.dumps(wanted, sort_keys=True))
+    wanted = {key: settings[key] for key in (*SETTINGS, UNSANDBOXED) if key in settings}
+    tasks: dict[str, Any] = _load(name, json.dumps(wanted, sort_keys=True))["tasks"]
+    return tasks
+
+
+def groups(name: str, settings: Mapping[str, object]) -> dict[str, Any]:
+    """Return lm-eval's groups that a name stands for, by their own names; raises as `load`."""
+    wanted = {key: settings[key] for key in (*SETTINGS, UNSANDBOXED) if key in settings}
+    found: dict[str, Any] = _load(name, json.dumps(wanted, sort_keys=True)).get("groups", {})
+    return found
 
 
 def generation_settings(given: Sequence[str]) -> dict[str, Any]:
@@ -83,7 +93,8 @@ def _load(name: str, settings_text: str) -> dict[str, Any]:
         _refuse_code(Path(include))
     manager = _manager(include)
     try:
-        tasks: dict[str, Any] = manager.load([name])["tasks"]
+        with _foreign_code(bool(settings.get("allow_task_code"))):
+            found: dict[str, Any] = manager.load([name])
     except KeyError:
         known = [*manager.all_tasks]
         near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4))
@@ -91,19 +102,40 @@ def _load(name: str, settings_text: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"lm-eval's {name}: its data cannot be loaded ({reason})") from error
-    for task in tasks.values():
+    for task in found["tasks"].values():
         _prepare(task, settings)
-    return tasks
+    return found
+
+
+@contextlib.contextmanager
+def _foreign_code(allowed: bool) -> Iterator[None]:
+    """Keep lm-eval from importing Python code for task files that are not its own.
+
+    However such a file is reached: by its path, or as what another one includes.
+    """
+    from lm_eval.tasks import _yaml_loader
+
+    own = Path(_yaml_loader.__file__).parent.resolve()
+    load_function = _yaml_loader._import_func_in_yml
+
+    def guarded(function: str, folder: Path) -> Any:
+        if not folder.resolve().is_relative_to(own):
+            raise TaskError(
+                f"{folder}: a task file runs Python code (!function {function}); allow it by "
+                "--allow-task-code"
+            )
+        return load_function(function, folder)
+
+    _yaml_loader._import_func_in_yml = load_function if allowed else guarded
+    try:
+        yield
+    finally:
+        _yaml_loader._import_func_in_yml = load_function
 
 
 @cache
 def _manager(include_path: str | None) -> Any:
-    try:
-        from lm_eval.tasks import TaskManager
-    except ImportError as error:
-        raise TaskError(MISSING) from error
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    return TaskManager(include_path=include_path)
+    return lm_eval_index.manager(include_path)
 
 
 def _refuse_code(folder: Path) -> None:
@@ -116,8 +148,11 @@ def _refuse_code(folder: Path) -> None:
 def _prepare(task: Any, settings: Mapping[str, Any]) -> None:
     """Set what lm-eval's own command line would set, and refuse what peval cannot run."""
     name = task.config.task
-    if getattr(task, "UNSAFE_CODE", False):
-        raise TaskError(f"lm-eval's {name} runs code that models write: not without a sandbox")
+    if getattr(task, "UNSAFE_CODE", False) and not settings.get(UNSANDBOXED):
+        raise TaskError(
+            f"lm-eval's {name} runs code that models write, without a sandbox: choose a coding "
+            "suite of peval's, which has one, or allow it by --allow-unsandboxed-code"
+        )
     if getattr(task, "MULTIMODAL", False):
         raise TaskError(f"lm-eval's {name} needs images or sound, which peval does not pass on")
     n_fewshot = settings.get("num_fewshot")

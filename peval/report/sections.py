@@ -62,6 +62,19 @@ def _decision(found: Found) -> Iterator[Section]:
     )
 
 
+def _pools(found: Found) -> Iterator[Section]:
+    """Say what groups of tasks score, as lm-eval prints them."""
+    first, *rest = tables.pool_tables(found.view) if found.view.pools else (None,)
+    if first is None:
+        return
+    said = Paragraph((
+        "The mean over the group's items, or over its tasks, as the group is defined; marks as "
+        "below. Each of its tasks is listed below too.",
+    ))  # fmt: skip
+    folded = (Fold("Scores on the other groups", tuple(rest)),) if rest else ()
+    yield Section("Groups of tasks", (said, first, *folded))
+
+
 def _scores(found: Found) -> Iterator[Section]:
     view = found.view
     said: list[str | Code | Quiet] = ["Shares in percent, with 95 % intervals."]
@@ -186,6 +199,6 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _scores, _differences, _kept, _programs, _categories, _other_metrics, _flips,
+    _decision, _pools, _scores, _differences, _kept, _programs, _categories, _other_metrics, _flips,
     _hygiene, _limits, _provenance,
 )  # fmt: skip

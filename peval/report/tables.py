@@ -68,6 +68,13 @@ def score_tables(view: View, metric: str | None = None) -> Iterator[Table]:
         yield _score_table(view, name, some, metric)
 
 
+def pool_tables(view: View) -> Iterator[Table]:
+    """Yield systems x groups of tasks."""
+    for at, some in enumerate(chunks(view.pools, TASKS_ACROSS), start=1):
+        name = slug("groups", *([str(at)] if len(view.pools) > TASKS_ACROSS else []))
+        yield _score_table(view, name, some, None)
+
+
 def _score_table(
     view: View, name: str, tasks: Sequence[dict[str, Any]], metric: str | None
 ) -> Table:

@@ -10,7 +10,8 @@ from peval.results import Results
 
 def summary(results: Results) -> str:
     """Return each task's headline scores, one system a line."""
-    blocks = [_block(results, task["name"], headline(task)) for task in results.tasks]
+    told = [*View(results).pools, *results.tasks]
+    blocks = [_block(results, task["name"], headline(task)) for task in told]
     blocks += [f"NOTE  {line}" for line in notes(View(results))]
     if not results.complete:
         run = results.run

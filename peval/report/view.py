@@ -54,6 +54,15 @@ class View:
         return self.results.tasks
 
     @cached_property
+    def pools(self) -> tuple[dict[str, Any], ...]:
+        """Return the groups of tasks that have a score, in the form of tasks."""
+        return tuple(
+            {"name": pool["name"], "metrics": [pool["metric"]], "n_tasks": len(pool["tasks"])}
+            for pool in self.results.run.get("groups", [])
+            if any(self.estimate(pool["name"], pool["metric"], system) for system in self.systems)
+        )
+
+    @cached_property
     def baselines(self) -> tuple[str, ...]:
         """Return the names of the baselines that need no model."""
         return tuple(dict.fromkeys(str(e.adapter) for e in self.results.baselines))

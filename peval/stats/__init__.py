@@ -22,6 +22,7 @@ from peval.stats.passk import pass_at_k, pass_at_k_interval
 from peval.stats.power import minimum_detectable_effect
 from peval.stats.repeats import Repeated, repeated_interval
 from peval.stats.retention import Verdict, retention
+from peval.stats.strata import stratified_difference, stratified_interval
 
 __all__ = [
     "CONFIDENCE",
@@ -46,4 +47,6 @@ __all__ = [
     "repeated_interval",
     "retention",
     "sign_flip_test",
+    "stratified_difference",
+    "stratified_interval",
 ]

@@ -16,8 +16,8 @@ from scripted import TOY, ScriptedEngine
 from voices import PLAIN, TOKENIZER
 
 import peval
-from peval import api
-from peval.bridges import lm_eval_samples, lm_eval_scores, lm_eval_tasks
+from peval import api, coding
+from peval.bridges import lm_eval_index, lm_eval_samples, lm_eval_scores, lm_eval_tasks
 from peval.catalog import load_task
 from peval.errors import DataError, RunError, TaskError
 from peval.prepare import Job, prepare
@@ -221,6 +221,83 @@ def test_a_group_is_its_tasks(folder: Path, tmp_path: Path) -> None:
     assert "lm-eval-0.4" in signature
 
 
+@pytest.mark.engine
+def test_groups_have_lm_evals_own_numbers(folder: Path, merged: Path, tmp_path: Path) -> None:
+    """By size and not, a group within a group, on one engine start for all."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    results = peval.score(
+        base=str(TOY / "base"), adapters=[ADAPTER], tasks=["lm-eval:toy_alike"],
+        lm_eval={"include_path": str(folder)}, dtype="float32", engine="hf", limit=40,
+        out=str(tmp_path / "run"),
+    )  # fmt: skip
+    n_compared = 0
+    for name, model in ((None, TOY / "base"), ("generalist", merged)):
+        expected = simple_evaluate(
+            model="hf", model_args={"pretrained": str(model), "dtype": "float32"}, limit=40,
+            tasks=["toy_alike"], batch_size=8, device="cpu", bootstrap_iters=0,
+            task_manager=TaskManager(include_path=str(folder), include_defaults=False),
+        )["groups"]  # fmt: skip
+        for group, metrics in expected.items():
+            for key, value in metrics.items():
+                metric, _, filter_name = key.partition(",")
+                if filter_name == "none" and "stderr" not in metric:
+                    found = results.estimate(f"lm-eval:{group}", metric, name)
+                    assert found.value == pytest.approx(value, abs=1e-12)
+                    assert found.low is not None and found.high is not None
+                    assert found.low <= value <= found.high
+                    n_compared += 1
+    assert n_compared == 2 * 3
+    sized = results.estimate("lm-eval:toy_sized", "acc")
+    assert sized.n_items == sum(
+        results.estimate(f"lm-eval:{task}", "acc").n_items
+        for task in ("toy_choice", "toy_small", "toy_begun")
+    )
+    assert "|mean-of:items" in sized.signature
+    assert "|mean-of:tasks" in results.estimate("lm-eval:toy_alike", "acc").signature
+    (alike,) = [c for c in results.comparisons if c.task == "lm-eval:toy_alike"]
+    adapter, base = (results.estimate("lm-eval:toy_alike", "acc", n) for n in ("generalist", None))
+    assert adapter.value is not None and base.value is not None
+    assert alike.delta == pytest.approx(adapter.value - base.value, abs=1e-12)
+    assert (alike.family, alike.test) == ("primary", "stratified z")
+    text = (tmp_path / "run" / "report.md").read_text()
+    assert "## Groups of tasks" in text
+    assert "`lm-eval:toy_sized` acc, % |" in text
+    assert api.rescore(tmp_path / "run").estimates == results.estimates
+
+
+def test_the_index_of_shipped_tasks_is_built_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what is found in the kept one is what lm-eval's own would find."""
+    from lm_eval.tasks import TaskManager, _index
+
+    shipped = tmp_path / "site-packages" / "tasks"
+    shutil.copytree(folder, shipped)
+    built: list[object] = []
+    build = _index.TaskIndex.build
+
+    def counted(paths: Any, **options: Any) -> Any:
+        built.extend(paths)
+        return build(paths, **options)
+
+    monkeypatch.setattr(_index.TaskIndex, "build", staticmethod(counted))
+    first, second = (lm_eval_index._shipped(shipped) for _ in range(2))
+    assert built == [shipped]
+    own = TaskManager(include_path=str(shipped), include_defaults=False)
+    for index in (first, second):
+        ours = lm_eval_index._with(TaskManager(include_defaults=False), index)
+        assert ours.all_tasks == own.all_tasks
+        assert ours.all_groups == own.all_groups
+        assert ours.all_subtasks == own.all_subtasks
+        assert ours.load(["toy_alike"]).keys() == own.load(["toy_alike"]).keys()
+        assert list(ours.load(["toy_alike"])["tasks"]) == list(own.load(["toy_alike"])["tasks"])
+    (shipped / "toy_small.yaml").unlink()
+    assert len(lm_eval_index._shipped(shipped)) == len(first) - 1
+    assert built.count(shipped) == 3  # lm-eval's own manager was the second
+
+
 def test_fewshot_examples_and_limits_make_another_run(folder: Path, tmp_path: Path) -> None:
     def digests(**lm_eval: object) -> dict[str, str]:
         settings = {"include_path": str(folder)} | lm_eval
@@ -289,7 +366,7 @@ def test_what_cannot_be_run_is_refused_in_one_line(folder: Path, tmp_path: Path)
         scripted_run(folder, tmp_path, ["toy_choise"])
     body = yaml.safe_load((folder / "toy_choice.yaml").read_text())
     for name, more, why in (
-        ("unsafe", {"unsafe_code": True}, "runs code that models write"),
+        ("unsafe", {"unsafe_code": True}, "without a sandbox: .* --allow-unsandboxed-code"),
         ("odd", {"output_type": "generate_until", "generation_kwargs": {"num_beams": 4}},
          "asks for num_beams, which peval has not"),
     ):  # fmt: skip
@@ -298,6 +375,40 @@ def test_what_cannot_be_run_is_refused_in_one_line(folder: Path, tmp_path: Path)
         (place / "task.yaml").write_text(yaml.safe_dump(body | {"task": name} | more))
         with pytest.raises(TaskError, match=why):
             scripted_run(place, tmp_path, [name])
+
+
+def test_consent_lets_unsafe_tasks_run(folder: Path, tmp_path: Path) -> None:
+    body = yaml.safe_load((folder / "toy_choice.yaml").read_text())
+    (tmp_path / "task.yaml").write_text(
+        yaml.safe_dump(body | {"task": "unsafe", "unsafe_code": True})
+    )
+    assert scripted_run(tmp_path, tmp_path, ["unsafe"], unsandboxed=True).complete
+    assert lm_eval_tasks.UNSANDBOXED == coding.UNSANDBOXED
+
+
+@pytest.mark.parametrize("how", ["by path", "included", "by an odd tag"])
+def test_no_way_around_the_consent_to_code(folder: Path, tmp_path: Path, how: str) -> None:
+    """A file reached by its path, one that another includes, a tag spelled otherwise."""
+    outside = tmp_path / "elsewhere"
+    outside.mkdir()
+    text = (folder / "toy_choice.yaml").read_text()
+    tag = "!%66unction" if how == "by an odd tag" else "!function"
+    mark = tmp_path / "ran"
+    (outside / "own.py").write_text(f"open({str(mark)!r}, 'w')\ndef process(docs): return docs\n")
+    file = outside / "own.yaml"
+    file.write_text(text + f"process_docs: {tag} own.process\n")
+    place, name = tmp_path / "included", "toy_choice"
+    place.mkdir()
+    (place / "mine.yaml").write_text(yaml.safe_dump({"include": str(file), "task": "mine"}))
+    if how == "by path":
+        place, name = folder, str(file)
+    elif how == "included":
+        name = "mine"
+    else:
+        place = outside
+    with pytest.raises(TaskError, match=r"runs Python code .*--allow-task-code"):
+        scripted_run(place, tmp_path, [name])
+    assert not mark.exists()
 
 
 def test_task_files_that_run_code_need_consent(folder: Path, tmp_path: Path) -> None:

@@ -102,6 +102,17 @@ def write_tasks(folder: Path) -> Path:
             "dataset_kwargs": {"data_files": {"test": str(data)}}, "metadata": {"version": 1.0},
         } | body  # fmt: skip
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(whole))
-    group = {"group": "toy_group", "task": ["toy_choice", "toy_cloze"]}
-    (folder / "toy_group.yaml").write_text(yaml.safe_dump(group))
+    metrics = [{"metric": "acc", "weight_by_size": True}, {"metric": "acc_norm"}]
+    for name, tasks, how in (
+        ("toy_group", ["toy_choice", "toy_cloze"], None),
+        ("toy_sized", ["toy_choice", "toy_small", "toy_begun"], metrics),
+        ("toy_alike", ["toy_sized", "toy_mutual"], [{"metric": "acc", "weight_by_size": False}]),
+    ):
+        group = {"group": name, "task": tasks} | ({"aggregate_metric_list": how} if how else {})
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(group))
+    small = {"task": "toy_small", "include": "toy_choice.yaml"}
+    few = folder / "few.jsonl"
+    few.write_text("\n".join(map(json.dumps, rows[:5])))
+    small["dataset_kwargs"] = {"data_files": {"test": str(few)}}
+    (folder / "toy_small.yaml").write_text(yaml.safe_dump(small))
     return folder

@@ -1,0 +1,41 @@
+"""Means over strata."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from peval.stats import stratified_difference, stratified_interval
+
+N_REPEATS = 2000
+
+
+def test_every_stratum_counts_alike() -> None:
+    found = stratified_interval([np.array([1.0]), np.array([0.0, 0.0, 1.0, 0.0])])
+    assert found.value == pytest.approx((1 + 0.25) / 2)
+    assert found.low < found.value < found.high
+    assert found.n_items == 5
+
+
+def test_alike_scores_have_an_interval_of_some_width() -> None:
+    found = stratified_interval([np.ones(10), np.ones(30)])
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert 0.85 < found.low < 1.0
+    difference, test = stratified_difference([np.zeros(10), np.zeros(30)])
+    assert (difference.value, test.p_value) == (0.0, 1.0)
+
+
+def test_intervals_cover_and_the_test_holds_its_level() -> None:
+    source = np.random.default_rng(7)
+    shares, sizes = (0.1, 0.5, 0.9), (40, 100, 300)
+    truth = float(np.mean(shares))
+    covered = rejected = 0
+    for _ in range(N_REPEATS):
+        drawn = [(source.random(n) < p).astype(float) for p, n in zip(shares, sizes, strict=True)]
+        found = stratified_interval(drawn)
+        covered += found.low <= truth <= found.high
+        other = [(source.random(n) < p).astype(float) for p, n in zip(shares, sizes, strict=True)]
+        deltas = [a - b for a, b in zip(drawn, other, strict=True)]
+        rejected += stratified_difference(deltas)[1].p_value <= 0.05
+    assert 0.935 < covered / N_REPEATS < 0.975
+    assert rejected / N_REPEATS < 0.065
