@@ -154,6 +154,11 @@ def _add_score(commands: Any) -> None:
     how.add_argument("--dtype", help="the engine's dtype (default: the base's)")
     how.add_argument("--max-model-len", type=int, metavar="N", help="prompt and answer, in tokens")
     how.add_argument("--seed", type=int, default=0, metavar="N")
+    how.add_argument(
+        "--facts",
+        metavar="FILE",
+        help="a CSV or YAML table of facts on the adapters (learning_rate, seed, ...)",
+    )
     how.add_argument("--reuse", nargs="+", action="extend", default=[], metavar="RUN",
                      help="take over completions from other runs")  # fmt: skip
     how.add_argument("--replay", metavar="RUN", help="the run that --engine replay answers from")

@@ -148,7 +148,9 @@ def _results(
     headlines |= {pool.name: pool.metric for pool in reversed(groups)}
     return Results(
         run=_run_record(manifest, parts),
-        adapters=tuple(record(adapter) for adapter in adapters),
+        adapters=tuple(
+            record(a) | {"facts": manifest.get("facts", {}).get(a.name, {})} for a in adapters
+        ),
         tasks=tuple(_task_record(manifest, part) for part in parts),
         estimates=tuple(estimates),
         comparisons=families.adjusted(comparisons, headlines),

@@ -14,6 +14,7 @@ from typing import Any
 
 from peval import adapters as adapter_files
 from peval import catalog, datasets, engines
+from peval.adapters.training_facts import Facts, facts_of, read_facts
 from peval.bases import file_hashes, load_base, weight_shapes
 from peval.bridges import lm_eval_samples
 from peval.bridges.lm_eval_groups import pools_of
@@ -75,6 +76,8 @@ class Job:
     memorization
         What was trained on and how to look for it: ``train_data``, ``heldout_data``, ``canaries``,
         ``scope``, ``prefix_tokens``, ``suffix_tokens``, ``canary_references``.
+    facts
+        A table (CSV or YAML) of facts on the adapters, beside what their files say.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -100,6 +103,7 @@ class Job:
     system_instruction: str | None = None
     lm_eval: Mapping[str, object] = field(default_factory=dict)
     memorization: Mapping[str, object] = field(default_factory=dict)
+    facts: str | None = None
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -117,6 +121,7 @@ class Setup:
     serving: Serving
     engine: str
     config: dict[str, Any]
+    facts: Mapping[str, Facts]
 
     def spec(self) -> EngineSpec:
         """Return what the engine needs to start."""
@@ -145,6 +150,7 @@ class Setup:
             "adapters": [record(adapter) for adapter in self.adapters],
             "tasks": [record(task) for task in self.tasks],
             "groups": [record(pool) for pool in pools_of(self.tasks)],
+            "facts": dict(self.facts),
             "job": record(self.job),
             "serving": record(self.serving),
             "versions": versions(),
@@ -189,7 +195,9 @@ def prepare(job: Job) -> Setup:
         "seed": job.seed,
     }
     rundir = RunDir(Path(job.out) if job.out else _default_out(job, base, config))
-    return Setup(job, rundir, base, adapters, tasks, clusters, serving, engine, config)
+    return Setup(
+        job, rundir, base, adapters, tasks, clusters, serving, engine, config, _facts(job, adapters)
+    )
 
 
 def reusable_stores(job: Job) -> list[Path]:
@@ -219,6 +227,12 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _facts(job: Job, adapters: Sequence[Adapter]) -> dict[str, Facts]:
+    """Return facts on each adapter; those in a table of one's own come before its files'."""
+    own = read_facts(Path(job.facts), [a.name for a in adapters]) if job.facts else {}
+    return {a.name: facts_of(a) | own.get(a.name, {}) for a in adapters}
 
 
 def _check(job: Job) -> None:

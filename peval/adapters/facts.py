@@ -81,11 +81,12 @@ def training(path: Path) -> dict[str, Any]:
         "best_metric": state.get("best_metric"),
     }  # fmt: skip
     log = state.get("log_history")
-    for entry in log if isinstance(log, list) else []:
-        if isinstance(entry, dict):
-            found |= {
-                key: entry[key] for key in ("loss", "learning_rate", "eval_loss") if key in entry
-            }
+    entries = [entry for entry in log if isinstance(entry, dict)] if isinstance(log, list) else []
+    for entry in entries:
+        found |= {key: entry[key] for key in ("loss", "eval_loss") if key in entry}
+    # What is logged last has decayed, so the highest rate stands for the one that was set.
+    rates = [r for entry in entries if isinstance(r := entry.get("learning_rate"), int | float)]
+    found |= {"learning_rate": max(rates)} if rates else {}
     arguments = _read(path / "training_args.json")
     found |= {k: arguments[k] for k in ("learning_rate", "seed", "optim") if k in arguments}
     if (path / "training_args.bin").exists():

@@ -11,6 +11,7 @@ from peval.types import Comparison, Estimate
 BETTER, WORSE, OPEN, SAME = "▲", "▼", "·", "="
 NONE = "–"
 MOST_DIGITS = 3
+TINY = 1e-9
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -40,7 +41,8 @@ def digits_of(low: float | None, high: float | None, metric: str, tell_from_0: b
     scale = 100 if is_share(metric) else 1
     half = scale * (high - low) / 2
     digits = max(0, 1 - math.floor(math.log10(half)))
-    if tell_from_0 and any(bound and not round(scale * bound, digits) for bound in (low, high)):
+    near = [scale * bound for bound in (low, high) if abs(bound) > TINY]
+    if tell_from_0 and not all(round(bound, digits) for bound in near):
         digits += 1
     return min(digits, MOST_DIGITS)
 

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from peval.report import hygiene, opening, plots, programs, retention, tables
+from peval.report import hygiene, opening, plots, programs, retention, sweeps, tables
 from peval.report.decision import decision
 from peval.report.document import (
     Bullets,
@@ -118,6 +118,10 @@ def _kept(found: Found) -> Iterator[Section]:
     yield from retention.sections(found.view)
 
 
+def _sweep(found: Found) -> Iterator[Section]:
+    yield from sweeps.sections(found.view)
+
+
 def _categories(found: Found) -> Iterator[Section]:
     parts: list[Part] = []
     for task in found.view.tasks:
@@ -199,6 +203,6 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _pools, _scores, _differences, _kept, _programs, _categories, _other_metrics, _flips,
-    _hygiene, _limits, _provenance,
+    _decision, _pools, _scores, _differences, _kept, _sweep, _programs, _categories,
+    _other_metrics, _flips, _hygiene, _limits, _provenance,
 )  # fmt: skip
