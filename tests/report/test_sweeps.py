@@ -60,7 +60,7 @@ def test_score_against_rank_by_learning_rate_and_the_spread_of_seeds(sweep: View
         "rank 4, lr 0.0001", "rank 4, lr 0.001", "rank 16, lr 0.0001", "rank 16, lr 0.001",
     ]  # fmt: skip
     (table,) = (part for part in section.parts if isinstance(part, Table))
-    assert [[cell.plain for cell in row] for row in table.rows][0] == [
+    assert next([cell.plain for cell in row] for row in table.rows) == [
         "4", "0.0001", "3", "51 (50 to 52)",
     ]  # fmt: skip
     assert "fewer than 3 seeds" not in text(sweep)
