@@ -239,6 +239,7 @@ def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[st
         "with_base": manifest["job"]["with_base"],
         "groups": manifest.get("groups", []),
         "left_out": manifest.get("left_out", {}),
+        "sittings": manifest.get("sittings", []),
         "command": manifest["command"],
         "versions": manifest["versions"],
         "scorer": SCORER_VERSION,

@@ -5,9 +5,9 @@ tasks, adapters -> requests -> completions -> scores -> estimates -> report
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
 from peval.prompts import Prompt, Tokenizer
 from peval.results import Results
-from peval.rundir import PLANNED
+from peval.rundir import PLANNED, RunDir
+from peval.sitting import Meter, Sitting
 from peval.store import Store
 from peval.tokenizer import load_tokenizer
 from peval.types import Dataset, Engine, Request, Sample, Task
@@ -111,12 +112,27 @@ def answer(
     progress.start(requests, done)
     if not todo:
         return
-    opened_s = first_s = time.monotonic()
-    for n_answered, completion in enumerate(engine.complete(todo), start=1):
-        if n_answered == 1:
-            first_s = time.monotonic()
-        progress.finished(store.add(completion), [completion])
-    progress.finished(store.flush(), [])
-    if n_answered >= ENOUGH_TO_TIME:
-        rate = n_answered / (time.monotonic() - first_s)
-        record_rate(setup.base.sha256, setup.serving.engine, rate, first_s - opened_s)
+    meter = Meter(todo)
+    try:
+        for completion in engine.complete(todo):
+            meter.count(completion)
+            progress.finished(store.add(completion), [completion])
+        progress.finished(store.flush(), [])
+    finally:
+        spent = meter.sitting(_n_starts(setup, engine))
+        _note_cost(setup.rundir, spent)
+    if spent.n_answered >= ENOUGH_TO_TIME:
+        rate = spent.n_answered / (spent.wall_s - spent.starting_s)
+        record_rate(setup.base.sha256, setup.serving.engine, rate, spent.starting_s)
+
+
+def _n_starts(setup: Setup, engine: Engine) -> int:
+    """Return how often an engine was started; recorded answers need none."""
+    return 0 if setup.job.replay else 1 + int(getattr(engine, "n_restarts", 0))
+
+
+def _note_cost(rundir: RunDir, spent: Sitting) -> None:
+    """Add what was spent to what earlier processes spent on the same run."""
+    manifest = rundir.read_manifest()
+    sittings = [*manifest.get("sittings", []), asdict(spent)]
+    rundir.write_manifest(manifest | {"sittings": sittings})

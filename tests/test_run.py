@@ -61,6 +61,24 @@ def test_a_run_leaves_every_stage_on_disk(
     assert peval.load(out).to_dict() == results.to_dict()
 
 
+def test_what_was_spent_is_added_up_over_sittings(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    engines += [ScriptedEngine(stop_after=10)]
+    with pytest.raises(KeyboardInterrupt):
+        peval.score(**options)
+    results = peval.score(**options)
+    first, second = results.run["sittings"]
+    assert first["n_answered"] == 10
+    assert first["n_answered"] + second["n_answered"] == results.run["n_requests"]
+    assert all(one["n_engine_starts"] == 1 for one in (first, second))
+    assert all(0 <= one["starting_s"] <= one["wall_s"] for one in (first, second))
+    assert second["n_prompt_tokens"] > second["n_tokens"] > 0
+    report = (Path(options["out"]) / "report.md").read_text()
+    assert "in 2 sittings" in report
+    assert "2 engine starts" in report
+
+
 def test_a_finished_run_starts_no_engine(
     engines: list[ScriptedEngine], options: dict[str, Any]
 ) -> None:

@@ -29,7 +29,7 @@ Numbers = NDArray[np.float64]
 class Block:
     """One system's answers to one task: row numbers, ids and headline scores, NaN for none.
 
-    An item asked in parts is named by its last row.
+    An item asked in parts is named by its last row. ``n_tokens`` were written.
     """
 
     task: str
@@ -37,6 +37,7 @@ class Block:
     rows: Rows
     ids: Rows
     scores: Numbers
+    n_tokens: int
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,7 @@ def _blocks(path: Path, results: Results) -> Iterator[Block]:
     tasks, systems, ids = (_codes(table, name) for name in ("task", "adapter", "sample_id"))
     if not len(ids[0]):
         return
+    n_tokens = table["n_tokens"].combine_chunks().fill_null(0).to_numpy(zero_copy_only=False)
     changes = (np.diff(tasks[0]) != 0) | (np.diff(systems[0]) != 0)
     starts = [0, *(np.flatnonzero(changes) + 1).tolist()]
     scores = {
@@ -134,6 +136,7 @@ def _blocks(path: Path, results: Results) -> Iterator[Block]:
             rows=rows,
             ids=mine[last],
             scores=scores.get(heads.get(task, ""), nothing)[rows],
+            n_tokens=int(n_tokens[start:end].sum()),
         )
 
 
@@ -147,7 +150,7 @@ def _columns(path: Path, metrics: Sequence[str]) -> Any:
         known = set(pq.read_schema(path).names)
         if not known.issuperset(TEXTS):
             raise RunError(f"{path}: written by an older peval; {again} anew")
-        wanted = [*names, *(m for m in metrics if m in known)]
+        wanted = [*names, "n_tokens", *(m for m in metrics if m in known)]
         table = pq.read_table(path, columns=wanted, read_dictionary=names, memory_map=True)
     except FileNotFoundError:
         raise RunError(f"{path}: not there; {again}") from None

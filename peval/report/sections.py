@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from peval.report import hygiene, opening, plots, programs, retention, sweeps, tables
+from peval.report import cost, hygiene, opening, plots, programs, retention, sweeps, tables
+from peval.report.answers import Answers
 from peval.report.decision import decision
 from peval.report.document import (
     Bullets,
@@ -36,12 +37,13 @@ class Found:
     """All that a section may tell of."""
 
     view: View
+    answers: Answers
     flipped: tuple[Flip, ...]
 
 
-def document(results: Results, flipped: list[Flip]) -> Document:
+def document(results: Results, answers: Answers, flipped: list[Flip]) -> Document:
     """Return a run's report."""
-    found = Found(View(results), tuple(flipped))
+    found = Found(View(results), answers, tuple(flipped))
     sections = [section for build in SECTIONS for section in build(found)]
     return Document(
         opening.title(found.view), tuple(section for section in sections if section.parts)
@@ -174,6 +176,10 @@ def _flip(view: View, flip: Flip) -> tuple[Part, ...]:
     return Paragraph(title), Listing(tuple(lines))
 
 
+def _cost(found: Found) -> Iterator[Section]:
+    yield from cost.sections(found.view, found.answers)
+
+
 def _hygiene(found: Found) -> Iterator[Section]:
     table = hygiene.trouble_table(found.view)
     nothing = "Nothing: no answer ran into the token limit or was empty, no prompt was cut, none "
@@ -204,5 +210,5 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
     _decision, _pools, _scores, _differences, _kept, _sweep, _programs, _categories,
-    _other_metrics, _flips, _hygiene, _limits, _provenance,
+    _other_metrics, _flips, _cost, _hygiene, _limits, _provenance,
 )  # fmt: skip

@@ -36,7 +36,7 @@ def write_report(rundir: RunDir, results: Results, form: Form = "md") -> Path:
         If what was answered cannot be read, or the report cannot be written.
     """
     answers = Answers(rundir.completions, results)
-    content = document(results, flips(answers))
+    content = document(results, answers, flips(answers))
     match form:
         case "md":
             return _write_markdown(rundir, content)

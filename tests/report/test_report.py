@@ -20,6 +20,10 @@ from peval.report.sections import document
 from peval.report.terminal import summary
 from peval.results import Results
 
+SITTING = {
+    "wall_s": 83.4, "starting_s": 14.2, "n_engine_starts": 1, "n_answered": 60,
+    "n_prompt_tokens": 12_345, "n_tokens": 678,
+}  # fmt: skip
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
@@ -49,6 +53,7 @@ def everywhere(results: Results) -> Results:
         "versions": {"python": "3"},
         "serving": results.run["serving"] | {"engine": "scripted"},
         "command": ["peval", "score", "--adapter", "a path"],
+        "sittings": [SITTING],
         "peval": "0",
     }
     estimates = tuple(dataclasses.replace(e, signature="signature") for e in results.estimates)
@@ -57,7 +62,7 @@ def everywhere(results: Results) -> Results:
 
 def page(out: Path, results: Results, flipped: list[Flip] | None = None) -> Document:
     answers = Answers(out / "completions.parquet", results)
-    return document(everywhere(results), flips(answers) if flipped is None else flipped)
+    return document(everywhere(results), answers, flips(answers) if flipped is None else flipped)
 
 
 def golden(name: str, text: str) -> None:

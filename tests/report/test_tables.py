@@ -82,7 +82,7 @@ def test_a_folder_of_tables_is_written_anew(tmp_path: Path) -> None:
     folder = peval.api.report(run, "csv")
     assert {path.name for path in folder.iterdir()} == {
         "scores-headline.csv", "scores-exact_match.csv", "differences.csv", "retention.csv",
-        "adapters.csv",
+        "adapters.csv", "cost.csv",
     }  # fmt: skip
 
 

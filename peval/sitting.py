@@ -1,0 +1,55 @@
+"""What one process spent on a run: seconds, engine starts, tokens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from peval.types import Completion, Request
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """One process's share of a run. Tokens are those of prompts asked and of answers written.
+
+    ``wall_s`` runs from the first request to the last answer, ``starting_s`` of it until the first
+    answer.
+    """
+
+    wall_s: float
+    starting_s: float
+    n_engine_starts: int
+    n_answered: int
+    n_prompt_tokens: int
+    n_tokens: int
+
+
+class Meter:
+    """Counts answers as they come."""
+
+    def __init__(self, requests: Iterable[Request]) -> None:
+        self._prompts = {r.key: len(r.prompt_token_ids) for r in requests}
+        self._opened_s = time.monotonic()
+        self._first_s: float | None = None
+        self.n_answered = self._n_prompt_tokens = self._n_tokens = 0
+
+    def count(self, completion: Completion) -> None:
+        """Count one answer."""
+        if self._first_s is None:
+            self._first_s = time.monotonic()
+        self.n_answered += 1
+        self._n_prompt_tokens += self._prompts.get(completion.key, 0)
+        self._n_tokens += sum(len(one.token_ids) for one in completion.drawn)
+
+    def sitting(self, n_engine_starts: int) -> Sitting:
+        """Return what was spent until now."""
+        now_s = time.monotonic()
+        return Sitting(
+            wall_s=round(now_s - self._opened_s, 3),
+            starting_s=round((self._first_s or now_s) - self._opened_s, 3),
+            n_engine_starts=n_engine_starts,
+            n_answered=self.n_answered,
+            n_prompt_tokens=self._n_prompt_tokens,
+            n_tokens=self._n_tokens,
+        )
