@@ -17,6 +17,7 @@ from peval.types import Adapter, Completion, Drawn, EngineSpec, Request
 
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_LORAS = 16
+_OUTPUT = "lm_head"
 
 
 class VllmBackend:
@@ -40,7 +41,8 @@ class VllmBackend:
         refused = self._load_adapters(spec.adapters)
         config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
-        self._likelihoods = LikelihoodRequests(self._ask, self._install_moments)
+        on_output = any(_OUTPUT in map(_last_part, a.target_modules) for a in spec.adapters)
+        self._likelihoods = LikelihoodRequests(self._ask, self._install_moments, on_output)
         self.ready: Message = {
             "engine": "vllm",
             "version": vllm.__version__,
@@ -167,7 +169,7 @@ def lora_arguments(adapters: tuple[Adapter, ...]) -> dict[str, Any]:
     rank = max(adapter.rank for adapter in adapters)
     if rank > _LORA_RANKS[-1]:
         raise EngineError(f"an adapter has rank {rank}; vLLM's limit is {_LORA_RANKS[-1]}")
-    modules = {name.rpartition(".")[2] for a in adapters for name in a.target_modules}
+    modules = {_last_part(name) for a in adapters for name in a.target_modules}
     return {
         "enable_lora": True,
         "max_loras": min(len(adapters), _MAX_LORAS),
@@ -175,6 +177,10 @@ def lora_arguments(adapters: tuple[Adapter, ...]) -> dict[str, Any]:
         "max_lora_rank": next(legal for legal in _LORA_RANKS if legal >= rank),
         "lora_target_modules": sorted(modules),
     }
+
+
+def _last_part(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 def _sampling(request: Request, eos: tuple[int, ...]) -> Any:

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import math
 import random
+import shutil
 from itertools import chain
 from pathlib import Path
 from statistics import fmean
@@ -77,9 +78,9 @@ def request(
 
 
 def answers(
-    kind: str, dtype: str, asked: list[Request], place: Path
+    kind: str, dtype: str, asked: list[Request], place: Path, *more: str
 ) -> dict[str, tuple[Likelihood, ...]]:
-    adapters = tuple(str(TOY / "adapters" / name) for name in SYSTEMS if name)
+    adapters = (*(str(TOY / "adapters" / name) for name in SYSTEMS if name), *more)
     job = Job(base=str(TOY / "base"), adapters=adapters, suites=("superni",), engine=kind,
               data_dir=str(TOY / "data"), dtype=dtype, out=str(place / kind))  # fmt: skip
     engine = open_engine(prepare(job), Silent())
@@ -187,3 +188,42 @@ def test_in_bfloat16_vllm_is_as_near_the_exact_values_as_transformers(
     )
     print(f"\nmean gap to float32: vllm {ours:.3f}, transformers {theirs:.3f} nat")
     assert ours < 1.5 * theirs
+
+
+def on_the_output_layer(place: Path) -> str:
+    """Write an adapter that has LoRA on the output layer too; return its path."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(TOY / "adapters" / "generalist", place)
+    config = json.loads((place / "adapter_config.json").read_text())
+    config["target_modules"] = [*config["target_modules"], "lm_head"]
+    (place / "adapter_config.json").write_text(json.dumps(config))
+    weights = load_file(place / "adapter_model.safetensors")
+    base = json.loads((TOY / "base" / "config.json").read_text())
+    torch.manual_seed(3)
+    shape = {"A": (config["r"], base["hidden_size"]), "B": (base["vocab_size"], config["r"])}
+    for name, size in shape.items():
+        weights[f"base_model.model.lm_head.lora_{name}.weight"] = 0.1 * torch.randn(size)
+    save_file(weights, place / "adapter_model.safetensors")
+    return str(place)
+
+
+def test_an_adapter_on_the_output_layer_is_read_token_by_token(tmp_path: Path) -> None:
+    """It and all that share its engine: vLLM's prompt log-probabilities know no such adapter."""
+    headed = on_the_output_layer(tmp_path / "headed")
+    asked = random_requests()[: 6 * len(SYSTEMS)]
+    asked += [
+        dataclasses.replace(r, key=f"headed/{r.sample_id}", adapter="headed")
+        for r in asked
+        if r.adapter == "generalist"
+    ]
+    ours, exact = (answers(kind, "float32", asked, tmp_path, headed) for kind in ("vllm", "hf"))
+    found = gaps(asked, ours, exact)
+    print(f"\n{len(found)} tokens, widest gap {max(found):.2g} nat")
+    assert max(found) < 1e-4
+    for r in asked:
+        assert [one.is_greedy for one in ours[r.key]] == [one.is_greedy for one in exact[r.key]]
+    for number in range(6):
+        assert ours[f"headed/{number}"] != ours[f"generalist/{number}"]
+        assert ours[f"noop/{number}"] == ours[f"None/{number}"]
