@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import Any
 
+from .inside.supervisor import LATE
 from .programs import STATUS_OF, Program, Status, Verdict
 
 # The kernel counts time for the limit and for the report differently, in ticks and exactly; a
@@ -73,7 +74,7 @@ def _without_tests(program: Program, report: dict[str, Any]) -> tuple[str, str]:
     if report["killed"]:
         return report["killed"], LIMIT_TEXT[report["killed"]]
     limit_s = judge_cpu_s(program)
-    if _ran_out(tests, limit_s):
+    if tests["code"] == LATE:
         return "cpu", f"comparing its answers took more than {limit_s} s"
     return "sandbox", f"the tests' process ended with code {tests['code']} and no verdict"
 

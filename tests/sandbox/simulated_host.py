@@ -38,7 +38,7 @@ def deny(numbers: list[int], error: int) -> None:
         code.append(seccomp._instruction(JUMP_EQUAL, number, 0, 1))
         code.append(seccomp._instruction(RETURN, ERRNO | error))
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.load([*code, seccomp._instruction(RETURN, ALLOW)])
+    seccomp.load(b"".join([*code, seccomp._instruction(RETURN, ALLOW)]))
 
 
 def pretend_abi_1() -> None:

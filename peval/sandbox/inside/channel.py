@@ -18,6 +18,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket):
         self.sock = sock
+        self._ahead = bytearray()
 
     def send(self, message: Any) -> None:
         """Send what `codec.dumps` can write."""
@@ -39,16 +40,17 @@ class Channel:
 
     def has_unread(self) -> bool:
         """Say whether anything waits to be read, the end of the stream included."""
-        return bool(select.select([self.sock], [], [], 0)[0])
+        return bool(self._ahead or select.select([self.sock], [], [], 0)[0])
 
     def _read(self, size: int) -> bytes:
-        parts = bytearray()
+        parts = self._ahead
         while len(parts) < size:
             try:
-                part = self.sock.recv(min(size - len(parts), 2**20))
+                part = self.sock.recv(max(2**16, min(size - len(parts), 2**20)))
             except ConnectionResetError:
                 raise ClosedError from None
             if not part:
                 raise ClosedError
             parts += part
-        return bytes(parts)
+        self._ahead = parts[size:]
+        return bytes(parts[:size])

@@ -21,9 +21,8 @@ MAX_DESCRIPTORS = 128
 class Tier(NamedTuple):
     """How programs are isolated here.
 
-    `own` is a pidfd of the supervisor; `rules` are Landlock's, for processes that write to
-    `scratch` and for those that do not. Where each program has its own `scratch` there are none
-    yet.
+    `own` is a pidfd of the supervisor; `rules` are Landlock's, where there is any: for processes
+    that do not write to `scratch`, and for those that do.
     """
 
     name: str
@@ -36,14 +35,17 @@ class Tier(NamedTuple):
 def prepare(name: str, workplace: str) -> Tier:
     """Isolate the supervisor as far as the tier does, and say how to isolate programs."""
     version = landlock.abi()
+    if name != NO_SANDBOX:
+        seccomp.prepare()
     if name == NAMESPACES:
         namespaces.enter(workplace)
-        return Tier(name, version, namespaces.SCRATCH, os.pidfd_open(os.getpid()))
-    if name == NO_SANDBOX:
-        return Tier(name, 0, workplace)
+        tier = Tier(name, version, namespaces.SCRATCH, os.pidfd_open(os.getpid()))
+    else:
+        tier = Tier(name, version, workplace)
+    if name == NO_SANDBOX or (name == NAMESPACES and not version):
+        return tier
     if not version:
         raise OSError("Landlock: this kernel has none, or a container hides it")
-    tier = Tier(name, version, workplace)
     rules = [landlock.ruleset(_grants(tier, writes), version) for writes in (False, True)]
     return tier._replace(rules=(rules[False], rules[True]))
 
@@ -54,13 +56,14 @@ def fork(tier: Tier) -> int:
 
 
 def confine(tier: Tier, kept: list[socket.socket], limits: Mapping[str, int], writes: bool) -> None:
-    """Confine this process for good: nothing untrusted has run in it yet."""
+    """Confine this process for good: nothing untrusted has run in it yet.
+
+    The tests' process (not `writes`) may also be handed sockets.
+    """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     os.setsid()
-    if tier.name == NAMESPACES and writes:
-        namespaces.mount_scratch()
     os.chdir(tier.scratch if writes else "/")
-    rules = _rules(tier, writes)
+    rules = tier.rules[writes] if tier.rules else None
     _close_all_but({sock.fileno() for sock in kept} | ({rules} if rules is not None else set()))
     _limit(limits)
     if tier.name == NO_SANDBOX:
@@ -71,13 +74,7 @@ def confine(tier: Tier, kept: list[socket.socket], limits: Mapping[str, int], wr
     if rules is not None:
         landlock.restrict(rules)
         os.close(rules)
-    seccomp.restrict()
-
-
-def _rules(tier: Tier, writes: bool) -> int | None:
-    if tier.rules:
-        return tier.rules[writes]
-    return landlock.ruleset(_grants(tier, writes), tier.abi) if tier.abi else None
+    seccomp.restrict(() if writes else seccomp.FOR_TESTS)
 
 
 def _grants(tier: Tier, writes: bool) -> list[landlock.Grant]:
@@ -93,15 +90,20 @@ def _grants(tier: Tier, writes: bool) -> list[landlock.Grant]:
     return grants
 
 
-def _close_all_but(kept: set[int]) -> None:
+def silence() -> None:
+    """Point standard input, output and error at nothing, for this process and what it forks."""
     null = os.open("/dev/null", os.O_RDWR)
     for standard in range(3):
         os.dup2(null, standard)
+    os.close(null)
+
+
+def _close_all_but(kept: set[int]) -> None:
     low = 3
     for descriptor in sorted(kept):
         os.closerange(low, descriptor)
         low = descriptor + 1
-    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    os.closerange(low, MOST_DESCRIPTORS)
 
 
 def _limit(limits: Mapping[str, int]) -> None:
@@ -109,13 +111,25 @@ def _limit(limits: Mapping[str, int]) -> None:
     values = {
         resource.RLIMIT_AS: limits["memory_bytes"],
         resource.RLIMIT_CPU: limits["cpu_s"],
-        resource.RLIMIT_FSIZE: MAX_FILE_BYTES,
-        resource.RLIMIT_NOFILE: MAX_DESCRIPTORS,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_MEMLOCK: 0,
-        resource.RLIMIT_MSGQUEUE: 0,
+        **FIXED_LIMITS,
     }
     for kind, value in values.items():
-        hard = resource.getrlimit(kind)[1]
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        if kind in HARD_LIMITS:
+            value = min(value, HARD_LIMITS[kind])
         resource.setrlimit(kind, (value, value))
+
+
+FIXED_LIMITS = {
+    resource.RLIMIT_FSIZE: MAX_FILE_BYTES,
+    resource.RLIMIT_NOFILE: MAX_DESCRIPTORS,
+    resource.RLIMIT_CORE: 0,
+    resource.RLIMIT_MEMLOCK: 0,
+    resource.RLIMIT_MSGQUEUE: 0,
+}
+# Looked up once, before any fork: each page that a forked process touches costs it.
+HARD_LIMITS = {
+    kind: hard
+    for kind in (resource.RLIMIT_AS, resource.RLIMIT_CPU, *FIXED_LIMITS)
+    if (hard := resource.getrlimit(kind)[1]) != resource.RLIM_INFINITY
+}
+MOST_DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -9,6 +9,8 @@ import json
 import random
 import sys
 from collections.abc import Callable
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from .channel import Channel, ClosedError
@@ -26,13 +28,16 @@ TOO_LARGE = {"t": "too_large", "v": None}
 SYNTAX_ERRORS = frozenset({"SyntaxError", "IndentationError", "TabError"})
 
 Verdict = dict[str, Any]
+Checks = dict[str, dict[str, Any]]
+"""The checks that this process was told, by name: programs of one problem come in a row."""
+MAX_KNOWN = 16
 
 
 class WrongError(Exception):
     """The program's answer is wrong."""
 
 
-def serve(harness: Channel, program: Channel) -> bool:
+def serve(harness: Channel, program: Channel, known: Checks) -> bool:
     """Report that the program is confined, take a job, run its tests, report the verdict.
 
     Returns whether the program's process closed its end before the tests were over.
@@ -45,7 +50,14 @@ def serve(harness: Channel, program: Channel) -> bool:
     if "ready" not in greeting:
         return True
     peer = Peer(program)
-    harness.send_bytes(json.dumps(verdict_on(harness.receive(MAX_JOB), peer)).encode())
+    job = harness.receive(MAX_JOB)
+    if job["check"] not in known:
+        harness.send({"want": job["check"]})
+        while len(known) >= MAX_KNOWN:
+            del known[next(iter(known))]
+        known[job["check"]] = harness.receive(MAX_JOB)
+    verdict = verdict_on({**known[job["check"]], "code": job["code"]}, peer)
+    harness.send_bytes(json.dumps(verdict).encode())
     return peer.gone is not None and peer.gone.reason == "closed"
 
 
@@ -109,9 +121,8 @@ def _script(job: dict[str, Any]) -> Callable[[Peer], None]:
     """Run tests written in Python: assertions, or a function `check`."""
     namespace: dict[str, Any] = {"__name__": "tests"}
     try:
-        setup = compile(job["setup"], "<setup>", "exec", dont_inherit=True)
-        test = compile(job["test"], "<test>", "exec", dont_inherit=True)
-        exec(setup, namespace)
+        test = _compiled(job["test"], "<test>")
+        exec(_compiled(job["setup"], "<setup>"), namespace)
     except Exception as error:
         raise BrokenTestError(f"{type(error).__name__}: {error}") from None
 
@@ -128,11 +139,24 @@ def _script(job: dict[str, Any]) -> Callable[[Peer], None]:
     return run
 
 
-def _bind_free_names(source: str, namespace: dict[str, Any], peer: Peer) -> None:
-    """Bind what the test uses but does not define: well-known modules, or the program's classes."""
+@lru_cache(2 * MAX_KNOWN)
+def _compiled(source: str, name: str) -> CodeType:
+    return compile(source, name, "exec", dont_inherit=True)
+
+
+@lru_cache(MAX_KNOWN)
+def _free_names(source: str) -> tuple[str, ...]:
+    """Return what a test uses but does not store, builtins and such included."""
     names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
     stored = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
-    for name in sorted({node.id for node in names} - stored - namespace.keys()):
+    return tuple(sorted({node.id for node in names} - stored))
+
+
+def _bind_free_names(source: str, namespace: dict[str, Any], peer: Peer) -> None:
+    """Bind what the test uses but does not define: well-known modules, or the program's classes."""
+    for name in _free_names(source):
+        if name in namespace:
+            continue
         if name in MODULES:
             namespace[name] = sys.modules.get(name) or importlib.import_module(name)
         elif not hasattr(builtins, name):

@@ -1,7 +1,7 @@
 """Namespaces: an empty root of its own, no network, and process numbers of its own.
 
-The supervisor enters them once; each program gets a fresh process namespace, so that killing its
-first process kills all, and a fresh mount namespace with a small file system to write to.
+The supervisor enters them once, with a small file system to write to, which it empties after each
+program. Each program gets a fresh process namespace, so that killing its first process kills all.
 """
 
 from __future__ import annotations
@@ -79,6 +79,7 @@ def _new_root(workplace: str) -> None:
     kernel.umount("/.old")
     os.rmdir("/.old")  # noqa: PTH106
     kernel.mount("none", "/", None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID | MS_NODEV)
+    kernel.mount("none", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, SCRATCH_OPTIONS)
 
 
 def _bind(path: str, root: str) -> None:
@@ -112,9 +113,3 @@ def fork(own: int) -> int:
     if pid:
         kernel.setns(own, kernel.CLONE_NEWPID)
     return pid
-
-
-def mount_scratch() -> None:
-    """Give this process a file system of its own to write to."""
-    kernel.unshare(kernel.CLONE_NEWNS)
-    kernel.mount("none", SCRATCH, "tmpfs", MS_NOSUID | MS_NODEV, SCRATCH_OPTIONS)

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import struct
+from functools import cache
 
 from . import kernel
 from .syscall_numbers import NUMBERS
@@ -24,6 +25,10 @@ ERRNO = 0x00050000
 LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 NR_OFFSET, ARCH_OFFSET, ARGUMENTS_OFFSET = 0, 4, 16
 SET_MODE_FILTER = 1
+
+INSTRUCTION_BYTES = 8
+ANY_PID = 0x7E57AB1D  # stands for a number that no process has
+FOR_TESTS = ("recvmsg",)  # their process is handed sockets
 
 Segment = tuple[int, list[bytes]]
 
@@ -109,21 +114,21 @@ def _special(pid: int) -> dict[str, list[bytes]]:
     }
 
 
-def program(machine: str, pid: int) -> list[bytes]:
-    """Return the filter's instructions for a process with number `pid`."""
+def program(machine: str, pid: int, more: tuple[str, ...] = ()) -> list[bytes]:
+    """Return the filter's instructions for a process with number `pid`; `more` is allowed too."""
     return [
         _instruction(LOAD, ARCH_OFFSET),
         _instruction(JUMP_EQUAL, ARCH[machine], 1, 0),
         _action(KILL_PROCESS),
         _instruction(LOAD, NR_OFFSET),
-        *_tree(_segments(machine, pid)),
+        *_tree(_segments(machine, pid, more)),
     ]
 
 
-def _segments(machine: str, pid: int) -> list[Segment]:
+def _segments(machine: str, pid: int, more: tuple[str, ...]) -> list[Segment]:
     """Return what is done from each system call's number on, until the next segment."""
     numbers = NUMBERS[machine]
-    bodies = {numbers[name]: [_action(ALLOW)] for name in ALWAYS if name in numbers}
+    bodies = {numbers[name]: [_action(ALLOW)] for name in (*ALWAYS, *more) if name in numbers}
     bodies |= {numbers[name]: [_action(ERRNO | errno.ENOSYS)] for name in MISSING}
     bodies |= {numbers[name]: body for name, body in _special(pid).items()}
     refuse = [_action(ERRNO | errno.EPERM)]
@@ -144,16 +149,29 @@ def _tree(segments: list[Segment]) -> list[bytes]:
     return [_instruction(JUMP_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
 
 
-def load(instructions: list[bytes]) -> None:
+def load(code: bytes) -> None:
     """Install a filter in this process for good; `no_new_privs` must be set."""
-    code = ctypes.create_string_buffer(b"".join(instructions))
+    held = ctypes.create_string_buffer(code)
     header = ctypes.create_string_buffer(
-        struct.pack("@HP", len(instructions), ctypes.addressof(code))
+        struct.pack("@HP", len(code) // INSTRUCTION_BYTES, ctypes.addressof(held))
     )
     number = kernel.NUMBERS[kernel.machine()]["seccomp"]
     kernel.call(number, "seccomp", SET_MODE_FILTER, 0, header)
 
 
-def restrict() -> None:
-    """Bind this process to the filter for ordinary programs."""
-    load(program(kernel.machine(), os.getpid()))
+@cache
+def _template(more: tuple[str, ...]) -> list[bytes]:
+    """Return a filter in pieces between which a process's number belongs."""
+    code = b"".join(program(kernel.machine(), ANY_PID, more))
+    return code.split(struct.pack("=I", ANY_PID))
+
+
+def prepare() -> None:
+    """Make the filters now, so that forked processes need not."""
+    _template(())
+    _template(FOR_TESTS)
+
+
+def restrict(more: tuple[str, ...] = ()) -> None:
+    """Bind this process to the filter for ordinary programs; `more` is allowed too."""
+    load(struct.pack("=I", os.getpid()).join(_template(more)))

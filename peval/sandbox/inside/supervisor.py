@@ -1,7 +1,9 @@
-"""A fork server: for each program one process that runs it and one that runs its tests.
+"""A fork server: for each program a process of its own, beside one that runs the tests.
 
 The supervisor never reads a program or a test, so what is forked from it holds no secret. It
-watches the two processes, kills them, and tells the harness how they ended.
+watches the two processes, kills them, and tells the harness how they ended. The tests' process
+serves many programs, one at a time; each program's process is forked and confined while the one
+before it still runs.
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import array
 import contextlib
 import gc
 import json
+import math
 import os
+import resource
 import select
 import signal
 import socket
@@ -33,13 +37,17 @@ MAX_SCRATCH_BYTES = 64 * 2**20
 MAX_SCRATCH_ENTRIES = 4096
 LOOK_EVERY_MS = 50
 GRACE_MS = 500
-PEER_GONE = 3
+DONE, GONE = b"done", b"gone"
+LATE = 75
+JOBS_OF_A_JUDGE = 1000  # then a fresh one: what leaks stays small
+MAX_JUDGE_CPU_S = 10**6
 
 
 def main() -> None:
     """Serve until the harness closes its end of the socket that is descriptor 0."""
     tier_name, workplace = sys.argv[1:3]
     control = socket.socket(fileno=os.dup(0))
+    isolation.silence()
     for name in PRELOADED:
         __import__(name)
     try:
@@ -52,10 +60,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with contextlib.suppress(ConnectionError):
-        while request := _receive(control):
-            limits, harness = request
-            report = _run(tier, control, harness, limits)
-            control.send(json.dumps(report).encode())
+        Supervisor(tier, control).serve()
 
 
 def _forget_surroundings(tier: isolation.Tier) -> None:
@@ -74,54 +79,76 @@ def _receive(control: socket.socket) -> tuple[dict[str, int], socket.socket] | N
     return json.loads(text), socket.socket(fileno=descriptors[0])
 
 
-def _run(
-    tier: isolation.Tier, control: socket.socket, harness: socket.socket, limits: dict[str, int]
-) -> dict[str, Any]:
-    theirs, ours = socket.socketpair()
-    deadline = time.monotonic() + limits["wall_s"]
-    program = _Child(tier, lambda: _be_program(tier, theirs, limits))
-    tests = _Child(tier, lambda: _be_judge(tier, harness, ours, limits))
-    for sock in (theirs, ours, harness):
-        sock.close()
-    try:
-        killed = _watch(tier, control, program, tests, deadline)
-        if tests.wait(0) and tests.exit_code() == PEER_GONE:
-            program.wait(GRACE_MS)
-        ended = program.wait(0)
-    finally:
-        program.kill()
-        tests.kill()
-    _clean(tier)
-    program_report = {**program.report(), "ended": ended}
-    return {"killed": killed, "program": program_report, "tests": tests.report()}
+class Supervisor:
+    """Runs programs one at a time, in a tier, for the harness at the other end of `control`."""
 
+    def __init__(self, tier: isolation.Tier, control: socket.socket):
+        self.tier = tier
+        self.control = control
+        self.judge: _Judge | None = None
+        self.spare: _Program | None = None
 
-def _watch(
-    tier: isolation.Tier,
-    control: socket.socket,
-    program: _Child,
-    tests: _Child,
-    deadline: float,
-) -> str:
-    """Wait until the tests are over; return why the program was killed before, if it was."""
-    poll = select.poll()
-    poll.register(tests.pidfd, select.POLLIN)
-    poll.register(control, select.POLLHUP)
-    killed = ""
-    while True:
-        for descriptor, _ in poll.poll(LOOK_EVERY_MS):
-            if descriptor == tests.pidfd:
-                return killed
-            # The harness is gone; nobody will ask again.
-            os._exit(0)
-        if time.monotonic() > deadline + (1 if killed else 0):
-            if killed:
-                return killed
-            killed = "wall"
-            program.signal()
-        elif not killed and _is_overfull(tier):
-            killed = "disk"
-            program.signal()
+    def serve(self) -> None:
+        """Run what is asked until the harness closes its end."""
+        while request := _receive(self.control):
+            limits, harness = request
+            report = self._run(harness, limits)
+            self.control.send(json.dumps(report).encode())
+
+    def _run(self, harness: socket.socket, limits: dict[str, int]) -> dict[str, Any]:
+        deadline = time.monotonic() + limits["wall_s"]
+        program, self.spare = self.spare, None
+        if program is not None and program.limits != limits:
+            program.kill()
+            program = None
+        program = program or _Program(self.tier, limits)
+        judge = self.judge = self.judge or _Judge(self.tier, limits)
+        judge.take(harness, program.ours, limits["judge_cpu_s"])
+        harness.close()
+        program.ours.close()
+        self.spare = _Program(self.tier, limits)
+        try:
+            killed, word = self._watch(program, judge, deadline)
+            if word == GONE:
+                program.wait(GRACE_MS)
+            ended = program.wait(0)
+        finally:
+            program.kill()
+            if not self._is_fit(judge):
+                judge.kill()
+                self.judge = None
+        scratch.empty(self.tier.scratch)
+        program_report = {**program.report(), "ended": ended}
+        return {"killed": killed, "program": program_report, "tests": judge.report()}
+
+    def _is_fit(self, judge: _Judge) -> bool:
+        """Say whether the tests' process is free for the next program."""
+        return judge.is_free and judge.n_taken < JOBS_OF_A_JUDGE and not judge.wait(0)
+
+    def _watch(self, program: _Program, judge: _Judge, deadline: float) -> tuple[str, bytes]:
+        """Wait until the tests are over; return why the program was killed before, if it was."""
+        poll = select.poll()
+        for readable in (judge.pidfd, judge.jobs):
+            poll.register(readable, select.POLLIN)
+        poll.register(self.control, select.POLLHUP)
+        killed = ""
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll(LOOK_EVERY_MS)}
+            if self.control.fileno() in ready:
+                # The harness is gone; nobody will ask again.
+                os._exit(0)
+            if judge.jobs.fileno() in ready:
+                return killed, judge.done()
+            if judge.pidfd in ready:
+                return killed, b""
+            if time.monotonic() > deadline + (1 if killed else 0):
+                if killed:
+                    return killed, b""
+                killed = "wall"
+                program.signal()
+            elif not killed and _is_overfull(self.tier):
+                killed = "disk"
+                program.signal()
 
 
 def _is_overfull(tier: isolation.Tier) -> bool:
@@ -129,11 +156,6 @@ def _is_overfull(tier: isolation.Tier) -> bool:
     if tier.name == isolation.NAMESPACES:
         return False
     return scratch.exceeds(tier.scratch, MAX_SCRATCH_BYTES, MAX_SCRATCH_ENTRIES)
-
-
-def _clean(tier: isolation.Tier) -> None:
-    if tier.name != isolation.NAMESPACES:
-        scratch.empty(tier.scratch)
 
 
 class _Child:
@@ -180,6 +202,51 @@ class _Child:
         return {"code": self.exit_code(), "cpu_s": self.cpu_s, "max_rss_kb": self.max_rss_kb}
 
 
+class _Program(_Child):
+    """A program's process, confined and waiting; `ours` is the tests' end of its socket."""
+
+    def __init__(self, tier: isolation.Tier, limits: dict[str, int]):
+        self.limits = limits
+        theirs, self.ours = socket.socketpair()
+        super().__init__(tier, lambda: _be_program(tier, theirs, limits))
+        theirs.close()
+
+    def kill(self) -> None:
+        self.ours.close()
+        super().kill()
+
+
+class _Judge(_Child):
+    """The tests' process; `jobs` is our end of the socket by which it is handed sockets."""
+
+    def __init__(self, tier: isolation.Tier, limits: dict[str, int]):
+        self.jobs, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.n_taken = 0
+        self.is_free = True
+        super().__init__(tier, lambda: _be_judge(tier, theirs, limits))
+        theirs.close()
+
+    def take(self, harness: socket.socket, program: socket.socket, cpu_s: int) -> None:
+        """Hand over a program with its harness; `done` says when its tests are over."""
+        self.n_taken += 1
+        self.is_free = False
+        with contextlib.suppress(ConnectionError):  # it died; its pidfd tells
+            descriptors = [harness.fileno(), program.fileno()]
+            socket.send_fds(self.jobs, [str(cpu_s).encode()], descriptors)
+
+    def done(self) -> bytes:
+        """Return its word on the program: `GONE`, or nothing if it died."""
+        with contextlib.suppress(ConnectionError):
+            word = self.jobs.recv(16)
+            self.is_free = bool(word)
+            return word
+        return b""
+
+    def kill(self) -> None:
+        self.jobs.close()
+        super().kill()
+
+
 def _be_program(tier: isolation.Tier, sock: socket.socket, limits: dict[str, int]) -> int:
     channel = Channel(sock)
     try:
@@ -192,17 +259,42 @@ def _be_program(tier: isolation.Tier, sock: socket.socket, limits: dict[str, int
     return 0
 
 
-def _be_judge(
-    tier: isolation.Tier, harness: socket.socket, ours: socket.socket, limits: dict[str, int]
-) -> int:
-    channel = Channel(harness)
-    own = {"cpu_s": limits["judge_cpu_s"], "memory_bytes": limits["judge_memory_bytes"]}
+def _be_judge(tier: isolation.Tier, jobs: socket.socket, limits: dict[str, int]) -> int:
+    own = {"cpu_s": MAX_JUDGE_CPU_S, "memory_bytes": limits["judge_memory_bytes"]}
+    fault = ""
     try:
-        isolation.confine(tier, [harness, ours], own, writes=False)
-        gone = judge.serve(channel, Channel(ours))
+        isolation.confine(tier, [jobs], own, writes=False)
     except OSError as error:
-        channel.send({"fault": f"the tests' process could not be confined: {error}"})
-        return 71
-    except ClosedError:
-        return 72
-    return PEER_GONE if gone else 0
+        fault = f"the tests' process could not be confined: {error}"
+    signal.signal(signal.SIGXCPU, lambda *_: os._exit(LATE))
+    known: judge.Checks = {}
+    while job := _receive_pair(jobs):
+        cpu_s, harness, program = job
+        with harness, program:
+            if fault:
+                Channel(harness).send({"fault": fault})
+                return 71
+            _allow_cpu(cpu_s)
+            word = DONE
+            with contextlib.suppress(ClosedError):
+                word = GONE if judge.serve(Channel(harness), Channel(program), known) else DONE
+        jobs.send(word)
+    return 0
+
+
+def _receive_pair(jobs: socket.socket) -> tuple[int, socket.socket, socket.socket] | None:
+    text, rights, _, _ = jobs.recvmsg(16, socket.CMSG_SPACE(8))
+    if not text:
+        return None
+    descriptors = array.array("i")
+    descriptors.frombytes(rights[0][2][:8])
+    harness, program = (socket.socket(fileno=descriptor) for descriptor in descriptors)
+    return int(text), harness, program
+
+
+def _allow_cpu(cpu_s: int) -> None:
+    """Grant so many seconds from now on; the signal at their end cannot be missed."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    soft = math.ceil(usage.ru_utime + usage.ru_stime) + cpu_s
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (min(soft, hard), hard))

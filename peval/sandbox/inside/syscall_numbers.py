@@ -25,7 +25,7 @@ _TABLES = {
         fadvise64=221 sendto=44 recvfrom=45 shutdown=48 getsockopt=55 getsockname=51
         getpeername=52 close_range=436 preadv=295 pwritev=296 clone3=435 openat2=437
         futex_waitv=449 clone=56 kill=62 tgkill=234 prlimit64=302 fcntl=72 ioctl=16 prctl=157
-        socketpair=53
+        socketpair=53 recvmsg=47
     """,
     "aarch64": """
         read=63 write=64 close=57 fstat=80 newfstatat=79 statx=291 lseek=62 mmap=222
@@ -46,7 +46,7 @@ _TABLES = {
         fadvise64=223 sendto=206 recvfrom=207 shutdown=210 getsockopt=209 getsockname=204
         getpeername=205 close_range=436 preadv=69 pwritev=70 clone3=435 openat2=437
         futex_waitv=449 clone=220 kill=129 tgkill=131 prlimit64=261 fcntl=25 ioctl=29 prctl=167
-        socketpair=199
+        socketpair=199 recvmsg=212
     """,
 }
 
