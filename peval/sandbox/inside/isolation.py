@@ -21,14 +21,13 @@ MAX_DESCRIPTORS = 128
 class Tier(NamedTuple):
     """How programs are isolated here.
 
-    `own` is a pidfd of the supervisor; `rules` are Landlock's, where there is any: for processes
+    `rules` are Landlock's, where there is any: for processes
     that do not write to `scratch`, and for those that do.
     """
 
     name: str
     abi: int
     scratch: str
-    own: int = -1
     rules: tuple[int, int] | None = None
 
 
@@ -39,7 +38,7 @@ def prepare(name: str, workplace: str) -> Tier:
         seccomp.prepare()
     if name == NAMESPACES:
         namespaces.enter(workplace)
-        tier = Tier(name, version, namespaces.SCRATCH, os.pidfd_open(os.getpid()))
+        tier = Tier(name, version, namespaces.SCRATCH)
     else:
         tier = Tier(name, version, workplace)
     if name == NO_SANDBOX or (name == NAMESPACES and not version):
@@ -48,11 +47,6 @@ def prepare(name: str, workplace: str) -> Tier:
         raise OSError("Landlock: this kernel has none, or a container hides it")
     rules = [landlock.ruleset(_grants(tier, writes), version) for writes in (False, True)]
     return tier._replace(rules=(rules[False], rules[True]))
-
-
-def fork(tier: Tier) -> int:
-    """Fork, into a process namespace of its own where the tier has one."""
-    return namespaces.fork(tier.own) if tier.name == NAMESPACES else os.fork()
 
 
 def confine(tier: Tier, kept: list[socket.socket], limits: Mapping[str, int], writes: bool) -> None:
@@ -107,7 +101,7 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def _limit(limits: Mapping[str, int]) -> None:
-    # The first process of a namespace ignores SIGXCPU, so soft and hard limit are the same.
+    # At the hard limit nothing can be caught, so soft and hard are the same.
     values = {
         resource.RLIMIT_AS: limits["memory_bytes"],
         resource.RLIMIT_CPU: limits["cpu_s"],

@@ -54,11 +54,6 @@ def unshare(flags: int) -> None:
     _checked(_libc.unshare(flags), "unshare")
 
 
-def setns(descriptor: int, kind: int) -> None:
-    """Enter the namespaces of kind `kind` of the process behind a pidfd."""
-    _checked(_libc.setns(descriptor, kind), "setns")
-
-
 def mount(source: str, target: str, kind: str | None, flags: int, data: str = "") -> None:
     """Mount a file system."""
     fields = [os.fsencode(text) if text is not None else None for text in (source, target, kind)]

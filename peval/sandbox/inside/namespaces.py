@@ -1,7 +1,8 @@
 """Namespaces: an empty root of its own, no network, and process numbers of its own.
 
 The supervisor enters them once, with a small file system to write to, which it empties after each
-program. Each program gets a fresh process namespace, so that killing its first process kills all.
+program. Programs cannot start processes, so one process namespace serves all of a worker's; it
+ends with its first process, the supervisor, and takes everything along.
 """
 
 from __future__ import annotations
@@ -104,12 +105,3 @@ def _links(root: str) -> None:
     for name in ("/lib", "/lib64"):
         if os.path.islink(name) and not os.path.lexists(root + name):  # noqa: PTH114
             os.symlink(os.readlink(name), root + name)  # noqa: PTH115, PTH211
-
-
-def fork(own: int) -> int:
-    """Fork into a fresh process namespace; `own` is a pidfd of this process."""
-    kernel.unshare(kernel.CLONE_NEWPID)
-    pid = os.fork()
-    if pid:
-        kernel.setns(own, kernel.CLONE_NEWPID)
-    return pid

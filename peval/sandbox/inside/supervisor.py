@@ -161,8 +161,8 @@ def _is_overfull(tier: isolation.Tier) -> bool:
 class _Child:
     """A forked process, watched through a descriptor that cannot come to mean another one."""
 
-    def __init__(self, tier: isolation.Tier, work: Callable[[], int]):
-        self.pid = isolation.fork(tier)
+    def __init__(self, work: Callable[[], int]):
+        self.pid = os.fork()
         if self.pid == 0:
             code = 70
             try:
@@ -208,7 +208,7 @@ class _Program(_Child):
     def __init__(self, tier: isolation.Tier, limits: dict[str, int]):
         self.limits = limits
         theirs, self.ours = socket.socketpair()
-        super().__init__(tier, lambda: _be_program(tier, theirs, limits))
+        super().__init__(lambda: _be_program(tier, theirs, limits))
         theirs.close()
 
     def kill(self) -> None:
@@ -223,7 +223,7 @@ class _Judge(_Child):
         self.jobs, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.n_taken = 0
         self.is_free = True
-        super().__init__(tier, lambda: _be_judge(tier, theirs, limits))
+        super().__init__(lambda: _be_judge(tier, theirs, limits))
         theirs.close()
 
     def take(self, harness: socket.socket, program: socket.socket, cpu_s: int) -> None:
