@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from peval import engines
+from peval import engines, routing
 from peval.conclude import conclude
 from peval.errors import UsageError
 from peval.prepare import Job, Setup, prepare
@@ -61,7 +61,7 @@ def score(
     """
     suites = (suite,) if isinstance(suite, str) else tuple(suite)
     settings: dict[str, Any] = dict(options)
-    for name in {"tasks", "reuse"} & settings.keys():
+    for name in {"tasks", "reuse", "routes"} & settings.keys():
         settings[name] = tuple(settings[name])
     for name in options:
         if name not in Job.__dataclass_fields__:
@@ -225,7 +225,9 @@ def gate(run: str | Path, rules: str | Path) -> Gate:
 def open_engine(setup: Setup, progress: Progress) -> Engine:
     """Start the engine that a job asks for."""
     if setup.job.replay is None:
-        return engines.open_engine(setup.spec(), setup.rundir.engine_log, on_event=progress.note)
+        return engines.open_engine(
+            routing.specs(setup.spec()), setup.rundir.engine_log, on_event=progress.note
+        )
     with Store(RunDir(Path(setup.job.replay)).store) as recorded:
         keys = [request.key for request in recorded.requests()]
         return engines.ReplayEngine(recorded.completions(keys))

@@ -113,7 +113,7 @@ def template_for(adapter: Adapter | None, base: Base, chat: Chat | None) -> Chat
     if chat is None:
         return None
     origins: list[tuple[Literal["adapter", "base"], Adapter | Base]] = [("base", base)]
-    if adapter is not None:
+    if adapter is not None and not adapter.is_control:
         origins.insert(0, ("adapter", adapter))
     for origin, model in origins:
         found = chat_templates(model.path)

@@ -149,6 +149,9 @@ def _add_score(commands: Any) -> None:
     how = score.add_argument_group("how")
     how.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
     how.add_argument("--engine", default="auto", choices=("auto", "vllm", "hf", "replay"))
+    how.add_argument("--route", dest="routes", nargs="+", action="extend", default=[],
+                     metavar="[ADAPTER=]ROUTE", help="apply adapters in another way than peval "
+                     "chooses: native-lora, merge, hf")  # fmt: skip
     how.add_argument("--engine-arg", dest="engine_args", action="append", default=[],
                      metavar="KEY=VALUE", help="passed to the engine; repeatable")  # fmt: skip
     how.add_argument("--dtype", help="the engine's dtype (default: the base's)")
@@ -265,7 +268,7 @@ def score_command(arguments: argparse.Namespace) -> int:
 
     options = {name: getattr(arguments, name) for name in Job.__dataclass_fields__
                if hasattr(arguments, name)}  # fmt: skip
-    for name in ("adapters", "suites", "tasks", "reuse"):
+    for name in ("adapters", "suites", "tasks", "reuse", "routes"):
         options[name] = tuple(options[name])
     kept = {name: getattr(arguments, name) for name in MEMORIZATION_OPTIONS}
     options["memorization"] = {name: value for name, value in kept.items() if value is not None}

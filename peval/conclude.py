@@ -108,6 +108,7 @@ def _results(
 ) -> Results:
     """Turn scores into estimates and comparisons."""
     adapters = [adapter_of(fields) for fields in manifest["adapters"]]
+    n_compared = sum(not adapter.is_control for adapter in adapters)
     estimates: list[Estimate] = []
     comparisons: list[Comparison] = []
     baselines: list[Estimate] = []
@@ -127,10 +128,17 @@ def _results(
         for adapter in adapters:
             theirs = systems[adapter.name]
             estimates += results.estimates(part.task, part.samples, adapter, theirs, sign, how)
-            if base:
-                alpha = families.LEVEL / (len(adapters) * len(parts))
+            if base and not adapter.is_control:
+                alpha = families.LEVEL / (n_compared * len(parts))
+                against = results.control_of(adapter, adapters)
                 comparisons += results.comparisons(
-                    part.task, part.samples, adapter, (theirs, base), alpha, how
+                    part.task,
+                    part.samples,
+                    adapter,
+                    (theirs, systems[against]),
+                    alpha,
+                    how,
+                    against,
                 )
         baselines += _baselines(part)
         if part.task.reader == "memorization":

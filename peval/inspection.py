@@ -11,11 +11,10 @@ from peval import adapters, hub
 from peval.adapters import facts
 from peval.adapters.checkpoint import Checkpoint
 from peval.adapters.pickled import convert_pickle
-from peval.adapters.routes import MERGE, SERVED
 from peval.adapters.whole import Whole
 from peval.bases import load_base, weight_shapes
 from peval.errors import BaseModelError
-from peval.types import Base
+from peval.types import MERGE, Base
 
 
 def paths(patterns: Sequence[str]) -> list[Path]:
@@ -105,7 +104,6 @@ def _method(found: Checkpoint) -> dict[str, Any]:
         "n_modules": len(adapted),
         "route": route.name,
         "route_why": route.why,
-        "is_served": route.name in SERVED,
     }
 
 
@@ -117,7 +115,6 @@ def _whole(found: Whole) -> dict[str, Any]:
         "route": MERGE,
         "route_why": f"{len(found.changed)} of {len(found.entries)} tensors are not the base's; "
                      "its weights take the base's place",
-        "is_served": MERGE in SERVED,
     }  # fmt: skip
 
 
@@ -180,8 +177,6 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
     notes = [found["unchecked"]] if found["unchecked"] else []
     if found["changes_nothing"]:
         notes.append("its update is exactly zero: it must score as the base")
-    if not found["is_served"]:
-        notes.append(f"no engine serves the route {found['route']} yet")
     if found["tokenizer_differs_in"]:
         notes.append(
             f"tokenizer differs from the base's: {', '.join(found['tokenizer_differs_in'])}"

@@ -11,7 +11,7 @@ from functools import cache
 from itertools import zip_longest
 
 from peval.prompts import Prompt
-from peval.types import Adapter, Base, Decoding, Request, Sample, Task
+from peval.types import HF, MERGE, Adapter, Base, Decoding, Request, Sample, Task
 
 KEY_SCHEMA = 1
 ADAPTERS_PER_BATCH = 16
@@ -20,12 +20,22 @@ SCORED = Decoding(max_tokens=0)  # where choices are scored, nothing is generate
 
 @dataclass(frozen=True)
 class Serving:
-    """What the engine contributes to an answer: its identity and its settings."""
+    """What the engine contributes to an answer: its identity and its settings.
+
+    ``second`` is the engine of the route ``hf`` in a run whose engine is vLLM.
+    """
 
     engine: str
     dtype: str
     max_model_len: int
     options: Mapping[str, object]
+    second: str | None = None
+
+    def of(self, adapter: Adapter | None) -> Serving:
+        """Return what answers an adapter's requests."""
+        if self.second is None or adapter is None or adapter.route != HF:
+            return self
+        return Serving(self.second, self.dtype, self.max_model_len, {})
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,8 @@ def plan(
     """Return all requests in the order in which the engine should see them.
 
     The adapters of one prompt stand next to each other, so that every batch mixes the base and
-    all adapters; more adapters than an engine batches at once follow in further rounds.
+    all adapters; more adapters than an engine batches at once follow in further rounds. Those that
+    take the base's place follow one by one.
 
     Parameters
     ----------
@@ -60,12 +71,14 @@ def plan(
     with_base
         Whether the base itself is asked as the control (in the first round).
     """
+    together = [a for a in adapters if a.route != MERGE and a.vocabulary_size is None]
     rounds: list[list[Adapter | None]] = [
-        list(adapters[start : start + ADAPTERS_PER_BATCH])
-        for start in range(0, len(adapters), ADAPTERS_PER_BATCH)
+        list(together[start : start + ADAPTERS_PER_BATCH])
+        for start in range(0, len(together), ADAPTERS_PER_BATCH)
     ] or [[]]
     if with_base:
         rounds[0].insert(0, None)
+    rounds += [[adapter] for adapter in adapters if adapter not in together]
     return [
         request
         for members in rounds
@@ -130,11 +143,13 @@ def decoding_of(prompt: Prompt, own: Decoding) -> Decoding:
 def key_prefix(base: Base, adapter: Adapter | None, serving: Serving, decoding: Decoding) -> bytes:
     """Return the part of a request's key that all prompts of one adapter and task share."""
     greedy = decoding.temperature == 0
+    serving = serving.of(adapter)
+    who = None if adapter is None or adapter.is_control else adapter
     parts = {
         "schema": KEY_SCHEMA,
         "base": base.sha256,
-        "adapter": adapter.sha256 if adapter else None,
-        "route": adapter.route if adapter else None,
+        "adapter": who.sha256 if who else None,
+        "route": who.route if who else None,
         "engine": serving.engine,
         "dtype": serving.dtype,
         "max_model_len": serving.max_model_len,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval import stats
-from peval.results import Answers, is_there
+from peval.results import Answers, control_of, is_there
 from peval.types import Adapter, Comparison, Estimate, Pool, Sample
 
 Systems = Mapping[str | None, Answers]
@@ -73,14 +73,17 @@ def comparisons(
         return []
     found = []
     for adapter in adapters:
+        if adapter.is_control:
+            continue
+        against = control_of(adapter, adapters)
         deltas, n_identical = [], 0
         for part in mine:
-            theirs, base = (_scores(part, pool.metric, name) for name in (adapter.name, None))
+            theirs, base = (_scores(part, pool.metric, name) for name in (adapter.name, against))
             if theirs is None or base is None:
                 return []
             there = is_there(theirs) & is_there(base)
             deltas.append((theirs - base)[there])
-            said = zip(part[1][adapter.name].said, part[1][None].said, there, strict=True)
+            said = zip(part[1][adapter.name].said, part[1][against].said, there, strict=True)
             n_identical += sum(a is not None and a == b for a, b, kept in said if kept)
         if not all(map(len, deltas)):
             continue
@@ -90,7 +93,7 @@ def comparisons(
                 task=pool.name,
                 metric=pool.metric,
                 adapter=adapter.name,
-                against=None,
+                against=against,
                 group=None,
                 delta=interval.value,
                 low=interval.low,

@@ -6,14 +6,15 @@ import dataclasses
 import glob
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from peval import adapters as adapter_files
-from peval import catalog, datasets, engines
+from peval import catalog, datasets, engines, routing
+from peval.adapters.routes import PROMPT
 from peval.adapters.training_facts import Facts, facts_of, read_facts
 from peval.bases import file_hashes, load_base, weight_shapes
 from peval.bridges import lm_eval_samples
@@ -27,7 +28,7 @@ from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
 from peval.scorers.choice import CHOICE_METRICS
 from peval.scoring import is_code, tokenizer_of
-from peval.types import Adapter, Base, Chat, Dataset, EngineSpec, Task
+from peval.types import HF, Adapter, Base, Chat, Dataset, EngineSpec, Sample, Task
 
 CONTEXT_STEP = 2048
 RECORDED_PACKAGES = (
@@ -60,6 +61,8 @@ class Job:
         A natural-instructions checkout, or ``hub:OWNER/NAME``.
     dtype, max_model_len, engine_options
         Passed to the engine; None and empty choose by the base and the tasks.
+    routes
+        ``ROUTE`` or ``ADAPTER=ROUTE``: how adapters are applied, in place of peval's choice.
     with_base
         Whether the base itself is scored as the control.
     apply_chat_template
@@ -95,6 +98,7 @@ class Job:
     dtype: str | None = None
     max_model_len: int | None = None
     engine_options: Mapping[str, object] = field(default_factory=dict)
+    routes: tuple[str, ...] = ()
     with_base: bool = True
     allow_base_mismatch: bool = False
     allow_code_execution: bool = False
@@ -124,7 +128,7 @@ class Setup:
     facts: Mapping[str, Facts]
 
     def spec(self) -> EngineSpec:
-        """Return what the engine needs to start."""
+        """Return what the run needs of engines; `routing.specs` parts it."""
         return EngineSpec(
             kind="hf" if self.engine == "hf" else "vllm",
             base=self.base,
@@ -178,7 +182,10 @@ def prepare(job: Job) -> Setup:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
     _check_programs(job, tasks)
     base, adapters = _models(job)
-    engine, serving = _serving(job, base, tasks)
+    engine, serving = _serving(job, base, adapters, tasks)
+    adapters = _routed(job, base, adapters, serving, lambda: _samples(job, tasks, clusters))
+    if engine == "vllm" and any(a.route == HF for a in adapters):
+        serving = dataclasses.replace(serving, second=engines.fingerprint(HF))
     chat = {task.name: _templates(task, base, adapters) for task in tasks if task.profile.chat}
     config = {
         "base": base.sha256,
@@ -189,6 +196,7 @@ def prepare(job: Job) -> Setup:
         **({"chat": chat} if chat else {}),
         "data": {task.name: _data_sha256(task, job, clusters.get(task.name)) for task in tasks},
         "engine": serving.engine,
+        **({"second_engine": serving.second} if serving.second else {}),
         "dtype": serving.dtype,
         "max_model_len": serving.max_model_len,
         "engine_options": dict(serving.options),
@@ -328,9 +336,30 @@ def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
         adapter_files.load_adapter(path, name, base, shapes, job.allow_base_mismatch)
         for path, name in zip(paths, adapter_files.names(paths), strict=True)
     )
-    for adapter in found:
-        adapter_files.check_served(adapter)
     return base, found
+
+
+def _routed(
+    job: Job,
+    base: Base,
+    adapters: Sequence[Adapter],
+    serving: Serving,
+    samples: Callable[[], Iterator[Sample]],
+) -> tuple[Adapter, ...]:
+    """Return the adapters on their routes, with the control that these need."""
+    kind = serving.engine.partition("-")[0]
+    found = routing.routed(adapters, job.routes, kind)
+    if any(adapter.route == PROMPT for adapter in found):
+        found = routing.with_likelihoods(found, samples())
+    return routing.with_control(found, base, kind, job.with_base)
+
+
+def _samples(
+    job: Job, tasks: Sequence[Task], clusters: Mapping[str, list[str]]
+) -> Iterator[Sample]:
+    """Yield all samples of some tasks."""
+    for task in tasks:
+        yield from datasets.read(task, _data_dir(job), clusters.get(task.name)).samples
 
 
 def _base_named_by(paths: Sequence[Path]) -> str:
@@ -353,12 +382,18 @@ def _templates(task: Task, base: Base, adapters: Sequence[Adapter]) -> dict[str,
     return found
 
 
-def _serving(job: Job, base: Base, tasks: Sequence[Task]) -> tuple[str, Serving]:
-    """Choose the engine and its settings; a replay has those of the run that it replays."""
+def _serving(
+    job: Job, base: Base, adapters: Sequence[Adapter], tasks: Sequence[Task]
+) -> tuple[str, Serving]:
+    """Choose the engine and its settings; a replay has those of the run that it replays.
+
+    Where only transformers can apply the adapters, all of the run goes there.
+    """
     if job.replay is not None:
         held = RunDir(Path(job.replay)).read_manifest()["serving"]
         return "replay", Serving(**held)
-    kind = engines.choose_kind(job.engine)
+    needs_hf = bool(adapters) and all(adapter.route == HF for adapter in adapters)
+    kind = engines.choose_kind(HF if needs_hf and job.engine == "auto" else job.engine)
     return kind, Serving(
         engine=engines.fingerprint(kind),
         dtype=job.dtype or base.dtype,

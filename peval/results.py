@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from peval import corpus, stats
 from peval.corpus import Aggregate, is_mean, is_whole_only
 from peval.errors import RunError
-from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
+from peval.types import (
+    HF,
+    Adapter,
+    Comparison,
+    Completion,
+    Estimate,
+    Request,
+    Sample,
+    Score,
+    Task,
+)
 
 SCHEMA_VERSION = 1
 
@@ -260,6 +270,13 @@ def estimates(
             )
 
 
+def control_of(adapter: Adapter, adapters: Iterable[Adapter]) -> str | None:
+    """Name what an adapter is held against: the base (None), or the base in the same engine."""
+    if adapter.route != HF:
+        return None
+    return next((one.name for one in adapters if one.is_control), None)
+
+
 def comparisons(
     task: Task,
     samples: Sequence[Sample],
@@ -267,8 +284,11 @@ def comparisons(
     pair: tuple[Answers, Answers],
     alpha: float,
     aggregates: Mapping[str, Aggregate] = {},
+    against: str | None = None,
 ) -> Iterator[Comparison]:
     """Yield one adapter's paired differences to the base: `pair` is (adapter's, base's).
+
+    ``against`` names the base where it is asked in a second engine (`control_of`).
 
     The whole task and each category carry a p-value; a single cluster's difference has its
     interval only, as there are too many of them for their p-values to mean anything. The headline
@@ -298,7 +318,7 @@ def comparisons(
                 task=task.name,
                 metric=metric,
                 adapter=adapter.name,
-                against=None,
+                against=against,
                 group=group,
                 delta=interval.value if interval else None,
                 low=_finite(interval.low) if interval else None,

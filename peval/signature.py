@@ -9,6 +9,7 @@ from typing import Any
 
 from peval import stats
 from peval.bridges.lm_eval_tasks import harness_version
+from peval.plan import Serving
 from peval.rundir import task_of
 from peval.scorers.text import SCORER_VERSION
 from peval.types import Adapter, Pool, Task
@@ -21,7 +22,8 @@ def signature(
     manifest: Mapping[str, Any], task: Task, metric: str, adapter: Adapter | None, n_items: int
 ) -> str:
     """Return the signature of one estimate; `adapter` of None is the base."""
-    serving, profile = manifest["serving"], task.profile
+    serving, profile = Serving(**manifest["serving"]).of(adapter), task.profile
+    who = None if adapter is None or adapter.is_control else adapter
     scorer = f"lm-eval-{harness_version()}" if task.reader == "lm-eval" else task.tokenizer
     decoding = profile.decoding
     how = "greedy" if decoding.temperature == 0 else f"t{decoding.temperature:g}s{decoding.seed}"
@@ -29,7 +31,7 @@ def signature(
         how += f"p{decoding.top_p:g}"
     if decoding.n > 1:
         how += f"n{decoding.n}"
-    options = ",".join(f"{key}={value}" for key, value in sorted(serving["options"].items()))
+    options = ",".join(f"{key}={value}" for key, value in sorted(serving.options.items()))
     settings = ",".join(
         f"{key}={value}".replace("|", "¦")
         for key, value in sorted(task.settings.items())
@@ -41,15 +43,15 @@ def signature(
         "metric": f"{metric}.v{SCORER_VERSION}.{scorer}",
         **({"rule": task.rule.format(profile=profile.prompt)} if task.rule else {}),
         "base": manifest["base"]["sha256"][:12],
-        "adapter": adapter.sha256[:12] if adapter else "none",
-        "route": adapter.route if adapter else "none",
+        "adapter": who.sha256[:12] if who else "none",
+        "route": who.route if who else "none",
         "decoding": f"{how},{decoding.max_tokens}",
         **_chat(manifest, task, adapter),
         **({"settings": settings} if settings else {}),
         "n": str(n_items),
         "interval": stats.INTERVAL,
-        "engine": serving["engine"],
-        "dtype": serving["dtype"],
+        "engine": serving.engine,
+        "dtype": serving.dtype,
         "options": options or "none",
         "peval": __version__,
     }

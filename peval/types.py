@@ -195,13 +195,24 @@ class Base:
     vocabulary_size: int
 
 
+HF = "hf"
+"""The route through transformers and peft."""
+
+MERGE = "merge"
+"""The route of weights that take the base's place in a live engine."""
+
+CONTROL = "control"
+"""The method of what stands for the base itself in a second engine."""
+
+
 @dataclass(frozen=True)
 class Adapter:
     """A vetted adapter checkpoint. ``None`` in its place means the base model itself.
 
     ``sha256`` covers its tensors and the part of its config that has an effect. ``rank`` is 0 for
     methods without one. ``changes_nothing`` is true when every update it holds is exactly zero.
-    ``route`` is the way in which an engine applies it.
+    ``route`` is the way in which an engine applies it. ``vocabulary_size`` is given where its
+    embedding has another size than the base's.
     """
 
     name: str
@@ -213,6 +224,12 @@ class Adapter:
     base_name: str | None
     changes_nothing: bool
     route: str = "native-lora"
+    vocabulary_size: int | None = None
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is the base once more, in the engine of the adapters held against it."""
+        return self.method == CONTROL
 
 
 @dataclass(frozen=True)

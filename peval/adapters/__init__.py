@@ -6,6 +6,7 @@ Neither torch nor peft is imported, and nothing in an adapter's files is execute
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,15 +16,15 @@ from peval.adapters.checkpoint import Checkpoint, read_checkpoint
 from peval.adapters.config import read_config
 from peval.adapters.links import check_links
 from peval.adapters.paths import expand, names
-from peval.adapters.routes import MERGE, SERVED
+from peval.adapters.routes import may_take
 from peval.adapters.template import check_template
 from peval.adapters.whole import Whole, is_whole, read_whole
 from peval.bases import load_base
 from peval.errors import AdapterError, BaseModelError
 from peval.strict_json import read_object
-from peval.types import Adapter, Base
+from peval.types import CONTROL, HF, MERGE, Adapter, Base
 
-__all__ = ["base_of", "check_served", "expand", "load_adapter", "names", "open_adapter"]
+__all__ = ["base_of", "control", "expand", "load_adapter", "names", "open_adapter", "routed"]
 
 
 def load_adapter(
@@ -87,22 +88,39 @@ def as_adapter(path: Path, name: str, found: Checkpoint | Whole) -> Adapter:
         base_name=found.config.base_name,
         changes_nothing=found.changes_nothing,
         route=found.route.name,
+        vocabulary_size=found.plan.rows if found.plan else None,
     )
 
 
-def check_served(adapter: Adapter) -> None:
-    """Refuse an adapter whose route no engine serves.
+def routed(adapter: Adapter, route: str) -> Adapter:
+    """Return an adapter that takes another route than the one chosen for it.
 
     Raises
     ------
     AdapterError
-        Names the method and the route.
+        It cannot be applied that way.
     """
-    if adapter.route not in SERVED:
+    if not may_take(adapter.route, route):
         raise AdapterError(
-            f"{adapter.path}: {adapter.method} needs the route {adapter.route}, which no engine "
-            "serves yet; `peval inspect` says why"
+            f"{adapter.path}: {adapter.method} cannot take the route {route}, only "
+            f"{adapter.route}; `peval inspect` says why"
         )
+    return dataclasses.replace(adapter, route=route)
+
+
+def control(base: Base) -> Adapter:
+    """Return the base as the control of adapters that only transformers can serve."""
+    return Adapter(
+        name=f"base-{HF}",
+        path=base.path,
+        sha256=base.sha256,
+        method=CONTROL,
+        rank=0,
+        target_modules=(),
+        base_name=None,
+        changes_nothing=True,
+        route=HF,
+    )
 
 
 def base_model(base: Base, shapes: Shapes) -> BaseModel:
@@ -139,6 +157,7 @@ def _whole_adapter(path: Path, name: str, whole: Whole) -> Adapter:
         base_name=None,
         changes_nothing=not whole.changed,
         route=MERGE,
+        vocabulary_size=whole.rows,
     )
 
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from peval.adapters.config import Config
 from peval.adapters.preflight import Entries, Plan
 from peval.adapters.rewrite import rewritten_rank
+from peval.types import HF, MERGE
 
-NATIVE, REWRITE, MERGE, PROMPT, HF = (
-    "native-lora", "rewrite-lora", "merge", "prompt-embeds", "hf",
-)  # fmt: skip
-SERVED = frozenset({NATIVE})
+NATIVE, REWRITE, PROMPT = "native-lora", "rewrite-lora", "prompt-embeds"
+_ALSO = {NATIVE: (MERGE, HF), REWRITE: (MERGE, HF), MERGE: (HF,), PROMPT: (HF,), HF: ()}
+ROUTES = tuple(_ALSO)
 MAX_NATIVE_RANK = 512
 _PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")
 _ATTENTION = {
@@ -52,6 +52,11 @@ def choose(config: Config, entries: Entries, plan: Plan | None) -> Route:
         return Route(REWRITE, f"{name} is exactly a LoRA of rank {rank}")
     reasons = [*extras, _why_not_native(config) or _why_no_rewrite(config, rank)]
     return Route(MERGE, "; ".join(reason for reason in reasons if reason))
+
+
+def may_take(chosen: str, wanted: str) -> bool:
+    """Say whether an adapter that takes one route by itself can take another when told to."""
+    return wanted == chosen or wanted in _ALSO[chosen]
 
 
 def _why_prompt(config: Config) -> str:

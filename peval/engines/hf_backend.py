@@ -52,7 +52,7 @@ class HfBackend:
 
     def _load_adapters(self, adapters: tuple[Adapter, ...]) -> dict[str, str]:
         refused = {}
-        for number, adapter in enumerate(adapters):
+        for number, adapter in enumerate(a for a in adapters if not a.is_control):
             try:
                 self._load_adapter(adapter, f"adapter{number}")
             except Exception as error:  # peft raises anything; only this adapter fails
@@ -136,7 +136,7 @@ class HfBackend:
         return [self._one(r, a) for r, a in zip(batch, answers, strict=True)]
 
     def _only(self, adapter: str | None) -> AbstractContextManager[object]:
-        if adapter is not None:
+        if adapter in self._adapters:
             self._model.set_adapter(self._adapters[adapter])
             return nullcontext()
         if self._adapters:

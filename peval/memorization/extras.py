@@ -19,7 +19,7 @@ from peval.memorization.roc import (
     tpr_at,
 )
 from peval.memorization.sets import FEW_RECORDS, MEMBER, NON_MEMBER, set_of
-from peval.results import Answers, is_there
+from peval.results import Answers, control_of, is_there
 from peval.stats import Interval, mean_interval
 from peval.types import Adapter, Estimate, Sample, Task
 
@@ -50,7 +50,7 @@ def extras(
         _estimate(task, name, found, (systems[name], sign(task, found[0], who, found[2])))
         for name, who in ({None: None} | members).items()
         if name in systems
-        for found in _extras_of(task, samples, systems, name)
+        for found in _extras_of(task, samples, _beside(who, systems, adapters), name)
     ]
     if task.settings["probe"] != "membership":
         return estimates, {}
@@ -59,6 +59,12 @@ def extras(
         "blind": _blind(task, samples),
         "n_non_members": sum(set_of(sample) == NON_MEMBER for sample in samples),
     }
+
+
+def _beside(who: Adapter | None, systems: Systems, adapters: Sequence[Adapter]) -> Systems:
+    """Return the systems with the base in the engine of an adapter."""
+    control = control_of(who, adapters) if who else None
+    return {**systems, None: systems[control]} if control else systems
 
 
 def _extras_of(

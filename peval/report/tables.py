@@ -21,7 +21,7 @@ from peval.report.format import (
     score,
 )
 from peval.report.view import View, chunks, headline
-from peval.types import Comparison, Estimate
+from peval.types import CONTROL, Comparison, Estimate
 
 N_OPEN = 12
 TASKS_ACROSS = 4
@@ -83,7 +83,8 @@ def _score_table(
         Column((Code(task), f" {m}" + (", %" if is_share(m) else "")), ESTIMATED)
         for task, m in wanted
     ]
-    references = [*((None,) if None in view.systems else ()), *view.baselines]
+    bases = [system for system in view.systems if system not in view.adapters]
+    references = [*bases, *view.baselines]
     rows = [
         (_system(view, system), *(_score(view, task, m, system) for task, m in wanted))
         for system in [*references, *view.adapters]
@@ -181,12 +182,18 @@ def adapter_table(view: View) -> Table:
     if view.is_predictions:
         titles, row = ("predictions", "sha256"), _file_row
     columns = tuple(Column((title,), numeric=title == "rank") for title in titles)
-    rows = tuple(row(by_name[name]) for name in view.adapters)
+    rows = tuple(row(by_name[name]) for name in [*view.controls, *view.adapters])
     return Table("adapters", "What was scored", columns, rows, N_OPEN)
 
 
 def _file_row(a: dict[str, Any]) -> tuple[Cell, ...]:
     return (name_cell(a["name"]), Cell((Code(a["sha256"][:12]),), (a["sha256"],)))
+
+
+def _note(a: dict[str, Any]) -> str:
+    if a["method"] == CONTROL:
+        return "the base in transformers: adapters of the route hf are held against it"
+    return "its update is exactly zero" if a["changes_nothing"] else ""
 
 
 def _adapter_row(a: dict[str, Any]) -> tuple[Cell, ...]:
@@ -196,7 +203,7 @@ def _adapter_row(a: dict[str, Any]) -> tuple[Cell, ...]:
         Cell((str(a["rank"]),), (a["rank"],)),
         text_cell(a["route"]),
         Cell((Code(a["sha256"][:12]),), (a["sha256"],)),
-        text_cell("its update is exactly zero" if a["changes_nothing"] else ""),
+        text_cell(_note(a)),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from peval.metrics import higher_is_better, is_share
 from peval.report.format import BETTER, WORSE, mark
 from peval.results import Results
-from peval.types import Comparison, Estimate
+from peval.types import CONTROL, Comparison, Estimate
 
 Key = tuple[str, str, str | None, str | None]
 T = TypeVar("T")
@@ -74,14 +74,19 @@ class View:
         A mean over the tasks whose headline is a share; of scores, where there is no base. The
         order says nothing about whether one is better than the next.
         """
-        names = {str(a["name"]) for a in self.results.adapters}
+        names = {str(a["name"]) for a in self.results.adapters} - {*self.controls}
         return tuple(sorted(names, key=lambda name: (-self.mean_gain(name), name)))
 
     @cached_property
+    def controls(self) -> tuple[str, ...]:
+        """Return the name of the base in the second engine, where adapters are held against it."""
+        return tuple(str(a["name"]) for a in self.results.adapters if a.get("method") == CONTROL)
+
+    @cached_property
     def systems(self) -> tuple[str | None, ...]:
-        """Return the base as None, where it was asked, and the adapters."""
+        """Return the base as None, where it was asked, its controls and the adapters."""
         base: tuple[None, ...] = (None,) if self.results.run["with_base"] else ()
-        return (*base, *self.adapters)
+        return (*base, *self.controls, *self.adapters)
 
     @cached_property
     def groups(self) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,93 @@
+"""Which way each adapter of a run takes, and in which engines the run is answered.
+
+vLLM answers all that it can; what only transformers can apply is answered there, beside the base,
+which is then the control of these adapters: two engines never round alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from peval import adapters as adapter_files
+from peval.adapters.routes import PROMPT, ROUTES
+from peval.errors import UsageError
+from peval.types import HF, Adapter, Base, EngineSpec, Sample
+
+
+def routed(adapters: Sequence[Adapter], wanted: Sequence[str], engine: str) -> tuple[Adapter, ...]:
+    """Return adapters on the routes that a person or the engine wants for them.
+
+    Parameters
+    ----------
+    wanted
+        ``ROUTE`` for all adapters, or ``ADAPTER=ROUTE``; the last that names one counts.
+    engine
+        With "hf", transformers applies everything.
+
+    Raises
+    ------
+    UsageError
+        There is no such adapter or route.
+    AdapterError
+        An adapter cannot take its route.
+    """
+    names = {adapter.name for adapter in adapters}
+    routes: dict[str, str] = {}
+    for one in wanted:
+        name, has_name, route = one.rpartition("=")
+        if route not in ROUTES:
+            raise UsageError(f"--route {one}: no such route; known: {', '.join(ROUTES)}")
+        if has_name and name not in names:
+            raise UsageError(f"--route {one}: no adapter {name!r}; there are {sorted(names)}")
+        routes |= dict.fromkeys([name] if has_name else names, route)
+    if engine == HF:
+        routes = dict.fromkeys(names, HF)
+    return tuple(adapter_files.routed(a, routes.get(a.name, a.route)) for a in adapters)
+
+
+def with_likelihoods(adapters: Sequence[Adapter], samples: Iterable[Sample]) -> tuple[Adapter, ...]:
+    """Send trained prompts to transformers where likelihoods are asked for: vLLM has none there."""
+    if all(a.route != PROMPT for a in adapters) or not any(map(_asks_likelihoods, samples)):
+        return tuple(adapters)
+    return tuple(replace(a, route=HF) if a.route == PROMPT else a for a in adapters)
+
+
+def _asks_likelihoods(sample: Sample) -> bool:
+    return bool(sample.choices) or any(q.continuations or q.rolling for q in sample.queries)
+
+
+def with_control(
+    adapters: Sequence[Adapter], base: Base, engine: str, with_base: bool
+) -> tuple[Adapter, ...]:
+    """Add the base in transformers where adapters there would else have no control.
+
+    Raises
+    ------
+    UsageError
+        An adapter has the control's name.
+    """
+    if engine == HF or not with_base or all(a.route != HF for a in adapters):
+        return tuple(adapters)
+    control = adapter_files.control(base)
+    if any(a.name == control.name for a in adapters):
+        raise UsageError(f"an adapter is called {control.name}, the name of the control; rename it")
+    return (*adapters, control)
+
+
+def specs(whole: EngineSpec) -> Iterator[EngineSpec]:
+    """Yield the engines that a run needs, in the order in which they are asked.
+
+    A checkpoint with a vocabulary of its own cannot take the base's place in a live engine, so it
+    has one to itself; the last is transformers.
+    """
+    if whole.kind == HF:
+        yield whole
+        return
+    second = [a for a in whole.adapters if a.route == HF]
+    alone = [a for a in whole.adapters if a.route != HF and a.vocabulary_size is not None]
+    rest = [a for a in whole.adapters if a not in second and a not in alone]
+    yield replace(whole, adapters=tuple(rest))
+    yield from (replace(whole, adapters=(one,)) for one in alone)
+    if second:
+        yield replace(whole, kind="hf", adapters=tuple(second), options={})
