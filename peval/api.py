@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,13 +76,26 @@ def score_job(setup: Setup, progress: Progress, command: Sequence[str]) -> Resul
     rundir = setup.rundir
     going_on = rundir.claim(setup.config)
     if is_finished(rundir):
-        return load_results(rundir.results)
+        return conclude(rundir) if _is_told_anew(setup) else load_results(rundir.results)
+    if going_on:
+        _is_told_anew(setup)
     if not going_on:
         rundir.write_manifest(setup.manifest(command))
     try:
         return run(setup, open_engine, progress)
     finally:
         progress.close()
+
+
+def _is_told_anew(setup: Setup) -> bool:
+    """Take over what no answer depends on, facts and margins; tell whether any of it is new."""
+    held = setup.rundir.read_manifest()
+    told = {key: value for key, value in setup.manifest([]).items() if key in ("facts", "tasks")}
+    told = json.loads(json.dumps(told))
+    if all(held.get(key) == value for key, value in told.items()):
+        return False
+    setup.rundir.write_manifest(held | told)
+    return True
 
 
 def is_finished(rundir: RunDir) -> bool:

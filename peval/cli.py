@@ -147,6 +147,9 @@ def _add_score(commands: Any) -> None:
     programs.add_argument("--allow-unsandboxed-code", action="store_true",
                           help="run them without one: they can do all that you can")  # fmt: skip
     how = score.add_argument_group("how")
+    how.add_argument("--margin", dest="margins", action="append", default=[],
+                     metavar="[TASK=]LOSS", help="the loss against the base that does not matter "
+                     "(0.02 is 2 points); repeatable")  # fmt: skip
     how.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
     how.add_argument("--engine", default="auto", choices=("auto", "vllm", "hf", "replay"))
     how.add_argument("--route", dest="routes", nargs="+", action="extend", default=[],
@@ -272,6 +275,7 @@ def score_command(arguments: argparse.Namespace) -> int:
         options[name] = tuple(options[name])
     kept = {name: getattr(arguments, name) for name in MEMORIZATION_OPTIONS}
     options["memorization"] = {name: value for name, value in kept.items() if value is not None}
+    options["margins"] = margins(arguments.margins)
     harness = {name: getattr(arguments, name) for name in LM_EVAL_SETTINGS}
     options["lm_eval"] = {name: value for name, value in harness.items() if value is not None}
     if arguments.gen_kwargs:
@@ -402,6 +406,20 @@ def engine_options(pairs: Sequence[str]) -> dict[str, object]:
 
 def _yes(text: str) -> bool:
     return text.lower() in ("true", "1", "yes")
+
+
+def margins(stated: Sequence[str]) -> dict[str, float]:
+    """Read ``TASK=LOSS`` and ``LOSS``; the latter, under "", is for every other task."""
+    from peval.errors import UsageError
+
+    found = {}
+    for text in stated:
+        task, _, loss = text.rpartition("=")
+        try:
+            found[task] = float(loss)
+        except ValueError:
+            raise UsageError(f"--margin {text}: expected [TASK=]LOSS, as 0.02") from None
+    return found
 
 
 def _value(text: str) -> object:

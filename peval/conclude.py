@@ -13,6 +13,7 @@ import numpy as np
 from peval import families, pools, programs, results
 from peval.baselines import BASELINES
 from peval.coding import UNSANDBOXED, Sandbox
+from peval.forgetting import judged
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
 from peval.parquet import write_parquet
@@ -154,6 +155,7 @@ def _results(
         comparisons += pools.comparisons(pool, lined_up, adapters)
     headlines = {part.task.name: part.task.metrics[0] for part in parts}
     headlines |= {pool.name: pool.metric for pool in reversed(groups)}
+    margins = {part.task.name: part.task.margin for part in parts}
     return Results(
         run=_run_record(manifest, parts),
         adapters=tuple(
@@ -161,7 +163,7 @@ def _results(
         ),
         tasks=tuple(_task_record(manifest, part) for part in parts),
         estimates=tuple(estimates),
-        comparisons=families.adjusted(comparisons, headlines),
+        comparisons=judged(families.adjusted(comparisons, headlines), margins),
         baselines=tuple(baselines),
         memorization=memory,
         programs=tuple(

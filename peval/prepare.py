@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import glob
+import math
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,6 +82,8 @@ class Job:
         ``scope``, ``prefix_tokens``, ``suffix_tokens``, ``canary_references``.
     facts
         A table (CSV or YAML) of facts on the adapters, beside what their files say.
+    margins
+        By task, the largest loss against the base that does not matter; "" stands for all others.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -108,6 +111,7 @@ class Job:
     lm_eval: Mapping[str, object] = field(default_factory=dict)
     memorization: Mapping[str, object] = field(default_factory=dict)
     facts: str | None = None
+    margins: Mapping[str, float] = field(default_factory=dict)
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -181,6 +185,7 @@ def prepare(job: Job) -> Setup:
     for task in tasks:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
     _check_programs(job, tasks)
+    _check_margins(job.margins, tasks)
     base, adapters = _models(job)
     engine, serving = _serving(job, base, adapters, tasks)
     adapters = _routed(job, base, adapters, serving, lambda: _samples(job, tasks, clusters))
@@ -191,7 +196,7 @@ def prepare(job: Job) -> Setup:
         "base": base.sha256,
         "adapters": {a.name: [a.sha256, a.route] for a in adapters},
         "with_base": job.with_base,
-        "tasks": {task.name: record(task) for task in tasks},
+        "tasks": {task.name: _asked(task) for task in tasks},
         "clusters": clusters,
         **({"chat": chat} if chat else {}),
         "data": {task.name: _data_sha256(task, job, clusters.get(task.name)) for task in tasks},
@@ -204,8 +209,14 @@ def prepare(job: Job) -> Setup:
     }
     rundir = RunDir(Path(job.out) if job.out else _default_out(job, base, config))
     return Setup(
-        job, rundir, base, adapters, tasks, clusters, serving, engine, config, _facts(job, adapters)
-    )
+        job, rundir, base, adapters, tasks, clusters, serving, engine, config,
+        _facts(job, base, adapters),
+    )  # fmt: skip
+
+
+def _asked(task: Task) -> dict[str, Any]:
+    """Return what of a task makes two runs the same run; its margin only judges them."""
+    return {key: value for key, value in record(task).items() if key != "margin"}
 
 
 def reusable_stores(job: Job) -> list[Path]:
@@ -237,10 +248,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _facts(job: Job, adapters: Sequence[Adapter]) -> dict[str, Facts]:
+def _facts(job: Job, base: Base, adapters: Sequence[Adapter]) -> dict[str, Facts]:
     """Return facts on each adapter; those in a table of one's own come before its files'."""
     own = read_facts(Path(job.facts), [a.name for a in adapters]) if job.facts else {}
-    return {a.name: facts_of(a) | own.get(a.name, {}) for a in adapters}
+    n_base = sum(map(math.prod, weight_shapes(base).values())) if adapters else None
+    return {a.name: facts_of(a, n_base) | own.get(a.name, {}) for a in adapters}
+
+
+def _check_margins(margins: Mapping[str, float], tasks: Sequence[Task]) -> None:
+    """Refuse margins of no task, or that are no share."""
+    for name, margin in margins.items():
+        if name and name not in {task.name for task in tasks}:
+            known = ", ".join(task.name for task in tasks[:5])
+            raise UsageError(f"--margin {name}={margin:g}: no such task here; there are {known}")
+        if not 0 <= margin < 1:
+            raise UsageError(f"--margin {margin:g}: give a loss of at least 0 and less than 1")
 
 
 def _check(job: Job) -> None:
@@ -287,7 +309,10 @@ def _adjusted(task: Task, job: Job) -> Task:
     settings = dict(task.settings)
     if is_code(task) and job.allow_unsandboxed_code:
         settings[UNSANDBOXED] = True
-    return dataclasses.replace(task, profile=profile, metrics=metrics, settings=settings)
+    margin = job.margins.get(task.name, job.margins.get("", task.margin))
+    return dataclasses.replace(
+        task, profile=profile, metrics=metrics, settings=settings, margin=margin
+    )
 
 
 def _chat(task: Task, job: Job) -> Chat | None:

@@ -148,7 +148,7 @@ def record(noun: Any) -> dict[str, Any]:
 
 def task_of(fields: dict[str, Any]) -> Task:
     """Rebuild a task from a manifest, or from results, which say more about it."""
-    own = {f.name: fields[f.name] for f in dataclasses.fields(Task)}
+    own = {f.name: fields[f.name] for f in dataclasses.fields(Task) if f.name in fields}
     profile = dict(fields["profile"])
     decoding = dict(profile["decoding"])
     decoding["stop"] = tuple(decoding["stop"])

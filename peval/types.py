@@ -68,7 +68,8 @@ class Task:
 
     ``source`` is a file path where the reader needs one (``jsonl``), or the name that another
     harness knows; ``settings`` are for the reader. ``rule`` says how an answer is found in a longer
-    text (`peval.scorers.extraction`). Data, never code.
+    text (`peval.scorers.extraction`). ``margin`` is the largest loss against the base that does
+    not matter. Data, never code.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Task:
     source: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
     rule: str | None = None
+    margin: float = 0.02
 
 
 @dataclass(frozen=True)
@@ -403,6 +405,10 @@ class Comparison:
     ``p_adjusted`` is the p-value adjusted within ``family``: "primary" or "exploratory".
     ``mde`` is the minimum detectable effect: the true difference that would be found (adjusted)
     in 80 % of repetitions. All three are None where nothing was tested.
+
+    ``retention`` says whether the base's score was kept to within ``margin``, on whole tasks.
+    ``noise_floor`` is the difference that the engine alone makes between two scorings of equal
+    systems in 95 % of cases; None where that was not measured.
     """
 
     task: str
@@ -421,6 +427,9 @@ class Comparison:
     p_adjusted: float | None = None
     family: str | None = None
     mde: float | None = None
+    margin: float | None = None
+    retention: Literal["kept", "lost", "undecided"] | None = None
+    noise_floor: float | None = None
 
 
 @dataclass(frozen=True)

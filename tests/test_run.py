@@ -302,3 +302,29 @@ def test_results_know_what_they_do_not_hold(
         Results.from_dict(results.to_dict() | {"schema_version": 99})
     noop = results.comparison("superni", "rougeL", "noop")
     assert noop.n_items > 0
+
+
+def test_verdicts_and_facts_are_in_the_results(
+    engines: list[ScriptedEngine], options: dict[str, Any], tmp_path: Path
+) -> None:
+    table = tmp_path / "facts.csv"
+    table.write_text("adapter,seed,n_tasks\ngeneralist,3,11\n")
+    first = peval.score(**options, facts=str(table), margins={"superni": 0.5})
+    facts = {adapter["name"]: adapter["facts"] for adapter in first.adapters}
+    assert facts["generalist"]["seed"] == 3
+    assert facts["generalist"]["trainable_share"] == pytest.approx(0.1638, abs=0.01)
+    noop = first.comparison("superni", "rougeL", "noop")
+    assert (noop.retention, noop.margin) == ("kept", 0.5)
+    jsonschema.validate(json.loads(json.dumps(first.to_dict())), SCHEMA)
+    # Other margins and facts ask nothing again, and are taken over.
+    table.write_text("adapter,seed\ngeneralist,4\n")
+    second = peval.score(**options, facts=str(table), margins={"": 0.25})
+    assert second.adapters[0]["facts"]["seed"] == 4
+    assert second.comparison("superni", "rougeL", "noop").margin == 0.25
+    assert second.run["sittings"] == first.run["sittings"]
+    with pytest.raises(
+        UsageError, match=r"--margin nope=0\.1: no such task here; there are superni"
+    ):
+        peval.score(**options, margins={"nope": 0.1})
+    with pytest.raises(UsageError, match="give a loss of at least 0 and less than 1"):
+        peval.score(**options, margins={"": 1.0})

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from peval.adapters.facts import training
+from peval.adapters.routes import MERGE
 from peval.errors import AdapterError, UsageError
+from peval.safetensors_file import read_header
 from peval.strict_json import read_object
 from peval.types import Adapter
 
@@ -19,13 +21,17 @@ Fact = int | float | str
 Facts = dict[str, Fact]
 
 NAME = "adapter"
+NUMBERS = ("rank", "alpha", "learning_rate", "steps", "epochs", "seed", "n_tasks", "bytes",
+           "trainable_share")  # fmt: skip
+WEIGHTS = "adapter_model.safetensors"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
-_WEIGHTS = ("*.safetensors", "*.bin")
+_ANY_WEIGHTS = ("*.safetensors", "*.bin")
 
 
-def facts_of(adapter: Adapter) -> Facts:
+def facts_of(adapter: Adapter, n_base: int | None = None) -> Facts:
     """Return what an adapter's files say of how it was made; what they do not say is left out.
 
+    ``trainable_share`` is the number of trained parameters over that of the base, `n_base`.
     ``learning_rate`` is the trainer's argument, else the highest that it logged: what it logs last
     has decayed.
     """
@@ -33,6 +39,7 @@ def facts_of(adapter: Adapter) -> Facts:
         "method": adapter.method, "rank": adapter.rank or None,
         "target_modules": " ".join(sorted(adapter.target_modules)) or None,
         "alpha": _alpha(adapter.path), "bytes": _bytes(adapter.path),
+        "trainable_share": _share(adapter, n_base),
     }  # fmt: skip
     recorded = training(adapter.path)
     found |= {key: recorded.get(key) for key in ("steps", "epochs", "seed", "learning_rate")}
@@ -62,7 +69,7 @@ def read_facts(path: Path, names: Sequence[str]) -> dict[str, Facts]:
             raise UsageError(f"{where}: no adapter {name!r} here; did you mean {', '.join(near)}?")
         if name in found:
             raise UsageError(f"{where}: the adapter {name!r} stands there twice")
-        found[name] = {key: _fact(value, f"{where}, {key}") for key, value in fields.items()}
+        found[name] = {key: _fact(key, value, f"{where}, {key}") for key, value in fields.items()}
     return found
 
 
@@ -104,7 +111,7 @@ def _yaml_rows(path: Path, text: str) -> Iterator[Row]:
         yield f"{path}: line {key.start_mark.line + 1}", str(name), fields
 
 
-def _fact(value: object, where: str) -> Fact:
+def _fact(key: str, value: object, where: str) -> Fact:
     if isinstance(value, str):
         for read in (int, float):
             try:
@@ -116,7 +123,20 @@ def _fact(value: object, where: str) -> Fact:
         raise UsageError(f"{where}: {value!r} is neither a number nor a word")
     if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where}: {value!r} is no finite number")
+    if key in NUMBERS and isinstance(value, str):
+        raise UsageError(f"{where}: {value!r} is no number")
     return value
+
+
+def _share(adapter: Adapter, n_base: int | None) -> float | None:
+    """Return trained over base parameters of an adapter; a whole checkpoint's are not told."""
+    if not n_base or adapter.route == MERGE or not (adapter.path / WEIGHTS).is_file():
+        return None
+    entries = read_header(adapter.path / WEIGHTS, AdapterError)
+    n_own = sum(
+        math.prod(e.shape) for name, e in entries.items() if ".base_layer.weight" not in name
+    )
+    return n_own / n_base
 
 
 def _alpha(path: Path) -> float | None:
@@ -129,5 +149,5 @@ def _alpha(path: Path) -> float | None:
 
 
 def _bytes(path: Path) -> int | None:
-    sizes = [file.stat().st_size for pattern in _WEIGHTS for file in path.glob(pattern)]
+    sizes = [file.stat().st_size for pattern in _ANY_WEIGHTS for file in path.glob(pattern)]
     return sum(sizes) or None

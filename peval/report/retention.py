@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from peval.forgetting import verdict
 from peval.metrics import higher_is_better, is_share
 from peval.report.charts import Scatter, Spot
 from peval.report.document import (
@@ -24,7 +25,6 @@ from peval.report.document import (
 from peval.report.format import BETTER, OPEN, SAME, WORSE, bounds, delta, is_same, rough
 from peval.report.tables import N_OPEN, TASKS_ACROSS, name_cell, unbroken
 from peval.report.view import View, chunks, headline
-from peval.stats import Interval, retention
 from peval.types import Comparison
 
 MARGIN = 0.02
@@ -32,18 +32,9 @@ MARGIN = 0.02
 MARKS = {"kept": BETTER, "lost": WORSE, "undecided": OPEN}
 
 
-def verdict(c: Comparison, margin: float) -> str | None:
-    """Return "kept", "lost" or "undecided"; None where there is no interval."""
-    if c.delta is None or c.low is None or c.high is None:
-        return None
-    if not higher_is_better(c.metric):
-        return retention(Interval(-c.delta, -c.high, -c.low, c.n_items, c.n_clusters), margin)
-    return retention(Interval(c.delta, c.low, c.high, c.n_items, c.n_clusters), margin)
-
-
 def margin_of(task: dict[str, Any]) -> float:
     """Return the loss on a task that does not matter."""
-    return float(task.get("margin") or MARGIN)
+    return float(task.get("margin", MARGIN))
 
 
 def sections(view: View) -> Iterator[Section]:
