@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from peval.adapters.facts import training
-from peval.adapters.routes import MERGE
 from peval.errors import AdapterError, UsageError
 from peval.safetensors_file import read_header
 from peval.strict_json import read_object
-from peval.types import Adapter
+from peval.types import MERGE, Adapter
 
 Fact = int | float | str
 Facts = dict[str, Fact]
