@@ -248,6 +248,7 @@ def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[st
         "seed": manifest["job"]["seed"],
         "with_base": manifest["job"]["with_base"],
         "groups": manifest.get("groups", []),
+        "chat": manifest["config"].get("chat", {}),
         "left_out": manifest.get("left_out", {}),
         "sittings": manifest.get("sittings", []),
         "command": manifest["command"],

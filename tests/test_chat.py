@@ -14,12 +14,12 @@ from peval import api
 from peval.catalog import load_task
 from peval.chat import ChatTemplate, template_for
 from peval.choices import prompts_of
-from peval.errors import TaskError, UsageError
+from peval.errors import RunError, TaskError, UsageError
 from peval.prepare import Job, prepare
 from peval.prompts import token_ids
 from peval.rundir import record, task_of
 from peval.signature import unlike
-from peval.types import Adapter, Chat, Message, Profile, Query, Sample
+from peval.types import Adapter, Chat, Message, Query, Sample, Task
 
 TURNS = "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}"
 ASKS = "{% if add_generation_prompt %}[assistant]{% endif %}"
@@ -29,9 +29,10 @@ NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system'
 ADAPTER = TOY / "adapters" / "generalist"
 
 
-def profile(name: str) -> Profile:
-    task = load_task("superni", name)
-    return dataclasses.replace(task.profile, chat=Chat())
+def task(name: str, **changes: object) -> Task:
+    found = load_task("superni", name)
+    how = dataclasses.replace(found.profile, chat=Chat(), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(found, profile=how)
 
 
 def sample(text: str = "Say red.", **more: object) -> Sample:
@@ -48,7 +49,7 @@ QUERY = Query("Say red.", role="user", decoding=load_task("gsm8k-cot").profile.d
 )
 def test_there_is_one_bos_whatever_the_template_does(before: str, one: Sample) -> None:
     voice = templated(before + WITHOUT_BOS)
-    ((prompt,),) = prompts_of([one], profile("plain"), voice, 2048)
+    ((prompt,),) = prompts_of([one], task("plain"), voice, 2048)
     assert prompt.token_ids.count(1) == 1
     (expected,) = token_ids(TOKENIZER, ["[user]Say red.\n[assistant]"])
     assert list(prompt.token_ids) == expected
@@ -56,7 +57,7 @@ def test_there_is_one_bos_whatever_the_template_does(before: str, one: Sample) -
 
 @pytest.mark.parametrize("name", ["plain", "tk-instruct"])
 def test_a_long_text_is_cut_inside_its_turn(name: str) -> None:
-    how = dataclasses.replace(profile(name), max_source_tokens=60)
+    how = task(name, max_source_tokens=60)
     one = sample(" ".join(f"w{i}" for i in range(200)))
     ((prompt,),) = prompts_of([one], how, templated(WITH_BOS), 2048)
     text = TOKENIZER.decode(prompt.token_ids, skip_special_tokens=True)
@@ -128,15 +129,15 @@ def test_the_template_is_the_adapters_else_the_bases_else_the_profiles(tmp_path:
 
 
 def test_a_model_without_a_template_is_asked_in_plain_text() -> None:
-    ((prompt,),) = prompts_of([sample()], profile("plain"), PLAIN, 2048)
+    ((prompt,),) = prompts_of([sample()], task("plain"), PLAIN, 2048)
     assert list(prompt.token_ids) == token_ids(TOKENIZER, ["Say red."])[0]
     with pytest.raises(TaskError, match="no chat template, nor has the profile"):
-        prompts_of([sample(queries=(QUERY,))], profile("plain"), PLAIN, 2048)
+        prompts_of([sample(queries=(QUERY,))], task("plain"), PLAIN, 2048)
 
 
 def test_choices_lose_their_space_after_white_space() -> None:
     one = sample(choices=(" red", " blue"))
-    ((prompt,),) = prompts_of([one], profile("plain"), templated(WITHOUT_BOS + "{{ '\\n' }}"), 2048)
+    ((prompt,),) = prompts_of([one], task("plain"), templated(WITHOUT_BOS + "{{ '\\n' }}"), 2048)
     (whole,) = token_ids(TOKENIZER, ["[user]Say red.\n[assistant]\nred"])
     assert list(prompt.token_ids + prompt.choices[0]) == whole
 
@@ -175,6 +176,19 @@ def test_each_system_is_spoken_to_in_its_own_way(tmp_path: Path) -> None:
     assert "|chat-of:base|" in (signatures[None] or "")
     assert not unlike(signatures[None], signatures["same"])
     assert list(unlike(signatures[None], signatures["own"])) == ["chat"]
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert (
+        "Not every model is asked in the same words on own: `base` in the base's chat template; "
+        "`same` in its own chat template; `own` in its own chat template."
+    ) in report
+    assert peval.compare(tmp_path / "run").unlike == ("chat",)
+    other = scripted(
+        tmp_path / "other", base=base, adapters=[own], tasks=[str(data)], allow_base_mismatch=True,
+        apply_chat_template=True,
+    )  # fmt: skip
+    assert other.complete
+    with pytest.raises(RunError, match=r"not alike on own: (chat|system) is"):
+        peval.compare(tmp_path / "other", tmp_path / "run", against="other/base")
     plain = scripted(tmp_path / "plain", base=base, tasks=[str(data)])
     others = {e.metric: e.signature for e in plain.estimates}
     assert set(unlike(signatures[None], others["rougeL"])) == {"chat", "system"}

@@ -16,11 +16,38 @@ def limits(view: View) -> tuple[Text, ...]:
         ("An interval covers the choice of items: how the score would move if the benchmark had "
          "drawn other tasks (or other items, where there is one task only). It does not cover "
          "other training seeds, prompts or decodings.",),
+        *_chat(view),
         *_few_clusters(view),
         *_families(view),
         (Code("·"), " means that the data cannot tell, not that there is no difference or no "
          "forgetting.",),
     )  # fmt: skip
+
+
+WHOSE = {
+    "adapter": "its own chat template", "base": "the base's chat template",
+    "profile": "the profile's chat format", None: "plain text",
+}  # fmt: skip
+
+
+def _chat(view: View) -> tuple[Text, ...]:
+    """Say so where models are not asked in the same words."""
+    chats = view.results.run.get("chat", {})
+    unlike = {
+        task: of for task, of in chats.items() if len({one and one[1] for one in of.values()}) > 1
+    }
+    if not unlike:
+        return ()
+    task, of = next(iter(unlike.items()))
+    said: list[str | Code] = []
+    for system, one in of.items():
+        how = WHOSE[one[0] if one else None]
+        said += ["; " if said else "", Code(system or "base"), f" in {how}"]
+    more = f" (and on {counted(len(unlike) - 1, 'other task')})" if len(unlike) > 1 else ""
+    return ((
+        f"Not every model is asked in the same words on {task}{more}: ", *said,
+        ". What a template does and what an adapter learned cannot be told apart here.",
+    ),)  # fmt: skip
 
 
 def _few_clusters(view: View) -> tuple[Text, ...]:
