@@ -83,7 +83,7 @@ def _kept(view: View) -> Iterator[Text]:
     total = sum(counts.values())
     if not total:
         return
-    margins = sorted({100 * margin_of(t) for t in view.tasks})
+    margins = sorted({100 * margin_of(t) for t in view.skills})
     span = " to ".join(f"{m:g}" for m in dict.fromkeys([margins[0], margins[-1]]))
     all_kept = [a for a, said in found.items() if set(said) == {"kept"}]
     who: Text = ("; ", *_names(all_kept), " kept all of theirs") if all_kept else ()

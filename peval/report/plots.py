@@ -19,7 +19,7 @@ CATEGORIES_ACROSS = 12
 
 def forests(view: View) -> list[Figure]:
     """Return forest plots of the headline differences; the first is the one to see at once."""
-    tasks = [t for t in view.tasks if is_share(headline(t))]
+    tasks = [t for t in view.skills if is_share(headline(t))]
     panels = [(t, found) for t in tasks if (found := _found(view, t))]
     figures: list[Figure] = []
     for start in range(0, len(panels), PANELS):

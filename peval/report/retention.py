@@ -39,7 +39,7 @@ def margin_of(task: dict[str, Any]) -> float:
 
 def sections(view: View) -> Iterator[Section]:
     """Yield the section, where an adapter was compared with the base."""
-    tasks = [t for t in view.tasks if is_share(headline(t))]
+    tasks = [t for t in view.skills if is_share(headline(t))]
     if not any(view.comparison(t["name"], headline(t), a) for t in tasks for a in view.adapters):
         return
     first, *rest = retention_tables(view, tasks)
@@ -56,7 +56,7 @@ def verdicts(view: View) -> dict[str, list[str]]:
     return {
         a: [
             found
-            for t in view.tasks
+            for t in view.skills
             if is_share(headline(t)) and (c := view.comparison(t["name"], headline(t), a))
             if (found := verdict(c, margin_of(t)))
         ]

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from peval.report import cost, hygiene, opening, plots, programs, retention, sweeps, tables
+from peval.report import cost, hygiene, memory, opening, plots, programs, retention, sweeps, tables
 from peval.report.answers import Answers
 from peval.report.decision import decision
 from peval.report.document import (
@@ -91,6 +91,8 @@ def _scores(found: Found) -> Iterator[Section]:
         said += [" ", Quiet("Italics"), " need no model: the input copied, the first "
                  "demonstration's output copied, each task's most frequent target (which looks at "
                  "the targets)."]  # fmt: skip
+    if not view.skills:
+        return
     first, *rest = tables.score_tables(view)
     folded = (Fold("Scores on the other tasks", tuple(rest)),) if rest else ()
     yield Section("Scores", (Paragraph(tuple(said)), first, *folded))
@@ -124,9 +126,13 @@ def _sweep(found: Found) -> Iterator[Section]:
     yield from sweeps.sections(found.view)
 
 
+def _memory(found: Found) -> Iterator[Section]:
+    yield from memory.sections(found.view)
+
+
 def _categories(found: Found) -> Iterator[Section]:
     parts: list[Part] = []
-    for task in found.view.tasks:
+    for task in found.view.skills:
         listed = tuple(tables.category_tables(found.view, task))
         if not listed:
             continue
@@ -142,8 +148,8 @@ def _categories(found: Found) -> Iterator[Section]:
 
 def _other_metrics(found: Found) -> Iterator[Section]:
     view = found.view
-    shown = {headline(task) for task in view.tasks}
-    others = dict.fromkeys(m for t in view.tasks for m in t["metrics"] if m not in shown)
+    shown = {headline(task) for task in view.skills}
+    others = dict.fromkeys(m for t in view.skills for m in t["metrics"] if m not in shown)
     yield Section(
         "Other metrics", tuple(Fold(m, tuple(tables.score_tables(view, m))) for m in others)
     )
@@ -209,6 +215,6 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _pools, _scores, _differences, _kept, _sweep, _programs, _categories,
+    _decision, _pools, _scores, _differences, _kept, _memory, _sweep, _programs, _categories,
     _other_metrics, _flips, _cost, _hygiene, _limits, _provenance,
 )  # fmt: skip

@@ -53,7 +53,7 @@ def sections(view: View) -> Iterator[Section]:
     """Yield the section, where the training of three adapters or more is known and varies."""
     facts = facts_of(view)
     groups = grouped(last(facts))
-    tasks = [t for t in view.tasks if is_share(headline(t))]
+    tasks = [t for t in view.skills if is_share(headline(t))]
     trained = any(key in one for one in facts.values() for key in (RATE, SEED, STEPS))
     if len(facts) < LEAST or not trained or not tasks or not any(g.facts for g in groups):
         return  # ranks alone do not make adapters alike

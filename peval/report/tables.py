@@ -56,16 +56,38 @@ def number_cell(value: float | None, shown: str) -> Cell:
 
 
 def score_tables(view: View, metric: str | None = None) -> Iterator[Table]:
-    """Yield systems x tasks: each score with its interval, each difference under it.
+    """Yield systems x tasks of skill: each score with its interval, each difference under it.
 
     ``metric`` of None takes each task's headline metric. A table is no wider than a page.
     """
-    tasks = [t for t in view.tasks if metric is None or metric in t["metrics"]]
+    tasks = [t for t in view.skills if metric is None or metric in t["metrics"]]
     for at, some in enumerate(chunks(tasks, TASKS_ACROSS), start=1):
         name = slug(
             "scores", metric or "headline", *([str(at)] if len(tasks) > TASKS_ACROSS else [])
         )
         yield _score_table(view, name, some, metric)
+
+
+def probe_tables(view: View) -> Iterator[Table]:
+    """Yield systems x probes of memory."""
+    for at, some in enumerate(chunks(view.probes, TASKS_ACROSS), start=1):
+        name = slug("memory", *([str(at)] if len(view.probes) > TASKS_ACROSS else []))
+        yield _score_table(view, name, some, None)
+
+
+def metric_tables(view: View, task: dict[str, Any]) -> Iterator[Table]:
+    """Yield all of a task's metrics x systems, no wider than a page."""
+    name = str(task["name"])
+    metrics = [m for m in view.metrics(name) if m]
+    for at, some in enumerate(chunks(view.systems, TASKS_ACROSS), start=1):
+        columns = (Column(named(s), ESTIMATED) for s in some)
+        rows = ((text_cell(m), *(_score(view, name, m, s) for s in some)) for m in metrics)
+        yield Table(
+            slug("metrics", name, *([str(at)] if at > 1 else [])),
+            f"Every metric of {name}",
+            (Column(("metric",), numeric=False), *columns),
+            tuple(rows),
+        )
 
 
 def pool_tables(view: View) -> Iterator[Table]:
@@ -84,7 +106,8 @@ def _score_table(
         for task, m in wanted
     ]
     bases = [system for system in view.systems if system not in view.adapters]
-    references = [*bases, *view.baselines]
+    baselines = [b for b in view.baselines if any(view.estimate(t, m, b) for t, m in wanted)]
+    references = [*bases, *baselines]
     rows = [
         (_system(view, system), *(_score(view, task, m, system) for task, m in wanted))
         for system in [*references, *view.adapters]

@@ -63,6 +63,16 @@ class View:
         )
 
     @cached_property
+    def skills(self) -> tuple[dict[str, Any], ...]:
+        """Return the tasks on which a higher score is what training is for."""
+        return tuple(t for t in self.tasks if t["reader"] != "memorization")
+
+    @cached_property
+    def probes(self) -> tuple[dict[str, Any], ...]:
+        """Return the tasks that ask what was memorised of the training data."""
+        return tuple(t for t in self.tasks if t["reader"] == "memorization")
+
+    @cached_property
     def baselines(self) -> tuple[str, ...]:
         """Return the names of the baselines that need no model."""
         return tuple(dict.fromkeys(str(e.adapter) for e in self.results.baselines))
@@ -98,6 +108,12 @@ class View:
                 found.setdefault(e.task, {})[name] = None
         return {task: tuple(sorted(names)) for task, names in found.items()}
 
+    def metrics(self, task: str) -> tuple[str, ...]:
+        """Return all metrics that a whole task was measured by."""
+        return tuple(dict.fromkeys(
+            e.metric for e in self.results.estimates if e.task == task and e.group is None
+        ))  # fmt: skip
+
     def estimate(
         self, task: str, metric: str, system: str | None, group: str | None = None
     ) -> Estimate | None:
@@ -111,8 +127,8 @@ class View:
         return self._comparisons.get((task, metric, adapter, group))
 
     def differences(self, adapter: str) -> list[Comparison]:
-        """Return an adapter's headline differences to the base, task by task."""
-        found = (self.comparison(t["name"], headline(t), adapter) for t in self.tasks)
+        """Return an adapter's headline differences to the base in skill, task by task."""
+        found = (self.comparison(t["name"], headline(t), adapter) for t in self.skills)
         return [c for c in found if c is not None and c.delta is not None]
 
     def better(self, adapter: str) -> list[Comparison]:
@@ -131,6 +147,6 @@ class View:
             if is_share(c.metric)
         ]
         if not gains:
-            found = (self.estimate(t["name"], headline(t), adapter) for t in self.tasks)
+            found = (self.estimate(t["name"], headline(t), adapter) for t in self.skills)
             gains = [e.value for e in found if e and e.value is not None and is_share(e.metric)]
         return sum(gains) / len(gains) if gains else 0.0

@@ -1,0 +1,92 @@
+"""Memory stands apart from skill: more of it is worse, and it is set against the gain."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from made_runs import made_run
+
+from peval.report.charts import Lines, Scatter
+from peval.report.decision import decision
+from peval.report.document import Figure, Table, plain
+from peval.report.memory import sections
+from peval.report.view import View
+from peval.results import Results, load_results
+from peval.types import Comparison, Estimate
+
+N = 100
+
+
+def share(n_right: int) -> list[float]:
+    return [1.0] * n_right + [0.0] * (N - n_right)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    """Two adapters gain 30 points; `parrot` also gives back 20 and 60 % of the records."""
+    skill = {None: share(40), "scholar": share(70), "parrot": share(70)}
+    run = made_run(tmp_path / "run", {"skill": skill})
+    found = load_results(run / "results.json")
+    probe = found.tasks[0] | {
+        "name": "probe", "reader": "memorization", "metrics": ["extracted@0", "extracted@25"],
+    }  # fmt: skip
+    like = found.estimates[0], found.comparisons[0]
+    estimates, comparisons = list(found.estimates), list(found.comparisons)
+    for name, values in {None: (0.0, 0.01), "scholar": (0.0, 0.02), "parrot": (0.2, 0.6)}.items():
+        for metric, value in zip(probe["metrics"], values, strict=True):
+            estimates.append(_estimate(like[0], metric, name, value))
+            if name:
+                comparisons.append(_difference(like[1], metric, name, value - 0.01))
+    return dataclasses.replace(
+        found, tasks=(*found.tasks, probe), estimates=tuple(estimates),
+        comparisons=tuple(comparisons),
+    )  # fmt: skip
+
+
+def _estimate(like: Estimate, metric: str, name: str | None, value: float) -> Estimate:
+    return dataclasses.replace(
+        like, task="probe", metric=metric, adapter=name, group=None, value=value,
+        low=max(0.0, value - 0.05), high=value + 0.05,
+    )  # fmt: skip
+
+
+def _difference(like: Comparison, metric: str, name: str, delta: float) -> Comparison:
+    return dataclasses.replace(
+        like, task="probe", metric=metric, adapter=name, group=None, delta=delta,
+        low=delta - 0.05, high=delta + 0.05, p_adjusted=0.01, n_identical=0,
+    )  # fmt: skip
+
+
+def test_gain_is_set_against_what_the_longest_prefix_brings_out(results: Results) -> None:
+    (section,) = sections(View(results))
+    scatter, lines = (part.chart for part in section.parts if isinstance(part, Figure))
+    assert isinstance(scatter, Scatter)
+    by_name = {spot.label: spot for spot in scatter.spots}
+    assert by_name["parrot"].x == pytest.approx(59)
+    assert by_name["parrot"].x_bounds == pytest.approx((54, 64))
+    assert by_name["parrot"].y == by_name["scholar"].y == pytest.approx(30)
+    assert (by_name["parrot"].mark, by_name["scholar"].mark) == ("▼", "·")
+    assert isinstance(lines, Lines)
+    assert [line.label for line in lines.lines] == ["parrot", "scholar", "base"]
+    assert lines.lines[0].xs == (0, 25)
+    assert lines.lines[0].ys == pytest.approx((20, 60))
+
+
+def test_memory_is_no_skill_and_takes_no_part_in_the_decision(results: Results) -> None:
+    view = View(results)
+    said = " ".join(plain(text) for text in decision(view))
+    assert "probe" not in said
+    assert "worse than the base" not in said
+    (section,) = sections(view)
+    tables = [part for part in section.parts if isinstance(part, Table)]
+    assert [cell.plain for cell in tables[0].rows[0]][:2] == [
+        "base",
+        "0 [0, 5]".replace(" ", "\xa0"),
+    ]
+
+
+def test_without_training_data_there_is_no_section(results: Results) -> None:
+    bare = dataclasses.replace(results, tasks=results.tasks[:1])
+    assert not list(sections(View(bare)))
