@@ -20,6 +20,9 @@ from peval.scorers.text import SCORER_VERSION
 from peval.store import Store
 from peval.types import Engine
 
+RETOLD = ("facts", "select", "tasks")
+"""What of a manifest may change when nothing else does: how answers are looked at."""
+
 if TYPE_CHECKING:
     from peval.decide.compare import Adjustment, Compared
     from peval.decide.gate import Gate
@@ -88,9 +91,9 @@ def score_job(setup: Setup, progress: Progress, command: Sequence[str]) -> Resul
 
 
 def _is_told_anew(setup: Setup) -> bool:
-    """Take over what no answer depends on, facts and margins; tell whether any of it is new."""
+    """Take over what no answer depends on; tell whether any of it is new."""
     held = setup.rundir.read_manifest()
-    told = {key: value for key, value in setup.manifest([]).items() if key in ("facts", "tasks")}
+    told = {key: value for key, value in setup.manifest([]).items() if key in RETOLD}
     told = json.loads(json.dumps(told))
     if all(held.get(key) == value for key, value in told.items()):
         return False

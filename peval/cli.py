@@ -147,6 +147,8 @@ def _add_score(commands: Any) -> None:
     programs.add_argument("--allow-unsandboxed-code", action="store_true",
                           help="run them without one: they can do all that you can")  # fmt: skip
     how = score.add_argument_group("how")
+    how.add_argument("--select", default="last", metavar="RULE", help="the checkpoint that stands "
+                     "for its series: last, or best:TASK")  # fmt: skip
     how.add_argument("--margin", dest="margins", action="append", default=[],
                      metavar="[TASK=]LOSS", help="the loss against the base that does not matter "
                      "(0.02 is 2 points); repeatable")  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from peval.scoring import (
 )
 from peval.signature import pool_signature, signature
 from peval.store import Store
+from peval.sweeps import read_rule, sweep
 from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
 from peval.version import __version__
 
@@ -148,6 +150,7 @@ def _results(
             memory |= drawn
         elif memory.get("overlap"):
             estimates += _by_overlap(part, systems, adapters, memory["overlap"], sign)
+    sweep_rule = read_rule(manifest.get("select", "last"), [part.task.name for part in parts])
     groups = [pool_of(fields) for fields in manifest.get("groups", [])]
     for pool in groups:
         sign_pool = partial(pool_signature, manifest)
@@ -156,7 +159,7 @@ def _results(
     headlines = {part.task.name: part.task.metrics[0] for part in parts}
     headlines |= {pool.name: pool.metric for pool in reversed(groups)}
     margins = {part.task.name: part.task.margin for part in parts}
-    return Results(
+    found = Results(
         run=_run_record(manifest, parts),
         adapters=tuple(
             record(a) | {"facts": manifest.get("facts", {}).get(a.name, {})} for a in adapters
@@ -173,6 +176,19 @@ def _results(
             for row in programs.rows(part.task, part.scores)
         ),
     )
+    return dataclasses.replace(found, sweep=sweep(found, _outputs(lined_up), sweep_rule))
+
+
+def _outputs(lined_up: Mapping[str, pools.Part]) -> dict[str | None, str | None]:
+    """Return a hash of all that each system said; None where an answer is missing."""
+    said: dict[str | None, list[object]] = {}
+    for _, systems in lined_up.values():
+        for name, answers in systems.items():
+            said.setdefault(name, []).extend(answers.said)
+    return {
+        name: None if None in many else hashlib.sha256(repr(many).encode()).hexdigest()
+        for name, many in said.items()
+    }
 
 
 def _memory(manifest: Mapping[str, Any]) -> dict[str, Any]:

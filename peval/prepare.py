@@ -29,6 +29,7 @@ from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
 from peval.scorers.choice import CHOICE_METRICS
 from peval.scoring import is_code, tokenizer_of
+from peval.sweeps import read_rule
 from peval.types import HF, Adapter, Base, Chat, Dataset, EngineSpec, Sample, Task
 
 CONTEXT_STEP = 2048
@@ -84,6 +85,8 @@ class Job:
         A table (CSV or YAML) of facts on the adapters, beside what their files say.
     margins
         By task, the largest loss against the base that does not matter; "" stands for all others.
+    select
+        Which checkpoint stands for its series: ``last``, or ``best:TASK``.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -112,6 +115,7 @@ class Job:
     memorization: Mapping[str, object] = field(default_factory=dict)
     facts: str | None = None
     margins: Mapping[str, float] = field(default_factory=dict)
+    select: str = "last"
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -159,6 +163,7 @@ class Setup:
             "tasks": [record(task) for task in self.tasks],
             "groups": [record(pool) for pool in pools_of(self.tasks)],
             "facts": dict(self.facts),
+            "select": self.job.select,
             "job": record(self.job),
             "serving": record(self.serving),
             "versions": versions(),
@@ -186,6 +191,7 @@ def prepare(job: Job) -> Setup:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
     _check_programs(job, tasks)
     _check_margins(job.margins, tasks)
+    read_rule(job.select, [task.name for task in tasks])
     base, adapters = _models(job)
     engine, serving = _serving(job, base, adapters, tasks)
     adapters = _routed(job, base, adapters, serving, lambda: _samples(job, tasks, clusters))

@@ -42,6 +42,7 @@ class Results:
     ``baselines`` have the shape of estimates, with a baseline's name as adapter. ``run`` tells
     what was run and whether it is "complete" or "partial". ``memorization`` holds what its report
     needs beside estimates: curves, the blind check, overlaps; it is empty without training data.
+    ``sweep`` is described in `peval.sweeps`.
     """
 
     run: Record
@@ -52,6 +53,7 @@ class Results:
     baselines: tuple[Estimate, ...]
     memorization: Record = field(default_factory=dict)
     programs: tuple[Record, ...] = ()
+    sweep: Record = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -106,6 +108,7 @@ class Results:
             baselines=tuple(Estimate(**e) for e in record["baselines"]),
             memorization=record.get("memorization", {}),
             programs=tuple(record.get("programs", ())),
+            sweep=record.get("sweep", {}),
         )
 
 

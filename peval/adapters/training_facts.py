@@ -44,7 +44,8 @@ def facts_of(adapter: Adapter, n_base: int | None = None) -> Facts:
     found |= {key: recorded.get(key) for key in ("steps", "epochs", "seed", "learning_rate")}
     if named := _CHECKPOINT.fullmatch(adapter.path.name):
         found["steps"] = int(named[1])
-        found["series"] = adapter.path.resolve().parent.name
+        # Names are as long as it takes to tell adapters apart.
+        found["series"] = adapter.name.rpartition("/")[0] or adapter.path.resolve().parent.name
     return {key: value for key, value in found.items() if value is not None}
 
 
