@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Dot:
-    """One point of a forest plot with its interval; ``mark`` is one of ▲ ▼ · =."""
+    """One point of a forest plot with its interval; ``mark`` is one of ▲ ▼ · = ≈."""
 
     row: str
     value: float

@@ -95,7 +95,7 @@ def _forest_panel(axis: Any, panel: Panel, rows: tuple[str, ...]) -> None:
 
 def _forest_dot(axis: Any, dot: Dot, y: int) -> None:
     colour = MARK_COLOURS[dot.mark]
-    decided = dot.mark not in "·="
+    decided = dot.mark in "▲▼"
     if dot.mark != SAME:
         axis.plot([dot.low, dot.high], [y, y], color=colour, linewidth=2.0 if decided else 1.3,
                   solid_capstyle="butt")  # fmt: skip

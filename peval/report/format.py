@@ -8,7 +8,7 @@ from peval.families import LEVEL
 from peval.metrics import higher_is_better, is_share
 from peval.types import Comparison, Estimate
 
-BETTER, WORSE, OPEN, SAME = "▲", "▼", "·", "="
+BETTER, WORSE, OPEN, SAME, NOISE = "▲", "▼", "·", "=", "≈"
 NONE = "–"
 MOST_DIGITS = 3
 TINY = 1e-9
@@ -90,11 +90,15 @@ def difference(c: Comparison) -> str:
 def mark(c: Comparison) -> str:
     """Return ▲ or ▼ for a difference, = where every answer is the base's, else ·.
 
+    Or ≈, where it is no larger than what the engine alone makes of the same adapter.
+
     A difference is one whose interval excludes 0 and whose adjusted p-value, where it was tested,
     is at most 0.05.
     """
     if is_same(c):
         return SAME
+    if c.noise_floor is not None and c.delta is not None and abs(c.delta) <= c.noise_floor:
+        return NOISE
     chance = c.p_adjusted is not None and c.p_adjusted > LEVEL
     if c.low is None or c.high is None or chance:
         return OPEN

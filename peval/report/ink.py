@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from peval.report.format import BETTER, OPEN, SAME, WORSE
+from peval.report.format import BETTER, NOISE, OPEN, SAME, WORSE
 
 INK, MUTED, GRID, PAPER = "#1f2328", "#59636e", "#d1d9e0", "#fffffe"
 BLUE, ORANGE = "#0a69b0", "#bc4c02"
@@ -25,8 +25,8 @@ DIVERGING = (
 )  # fmt: skip
 ON_CELL = ("#fefefe", "#1e1f21", "#1e1f22", "#1e1f23", "#1e1f24", "#1e1f25", "#1e1f26", "#1e1f27",
            "#fdfdfd")  # fmt: skip
-MARK_COLOURS = {BETTER: BLUE, WORSE: ORANGE, OPEN: MUTED, SAME: MUTED}
-MARKERS = {BETTER: "^", WORSE: "v", OPEN: "o", SAME: "s"}
+MARK_COLOURS = {BETTER: BLUE, WORSE: ORANGE, OPEN: MUTED, SAME: MUTED, NOISE: MUTED}
+MARKERS = {BETTER: "^", WORSE: "v", OPEN: "o", SAME: "s", NOISE: "d"}
 SERIES_MARKERS = ("o", "s", "D", "^", "v", "P")
 
 DARK = {

@@ -22,6 +22,7 @@ from peval.report.document import (
     Part,
     Quiet,
     Section,
+    Span,
     Strong,
     Text,
 )
@@ -79,13 +80,13 @@ def _pools(found: Found) -> Iterator[Section]:
 
 def _scores(found: Found) -> Iterator[Section]:
     view = found.view
-    said: list[str | Code | Quiet] = ["Shares in percent, with 95 % intervals."]
+    said: list[Span] = ["Shares in percent, with 95 % intervals."]
     if view.results.comparisons:
         said += [
             " Under each score: the paired difference to the base in points. ▲ better and ▼ worse "
             "(the interval excludes 0 and the adjusted p is at most 0.05), ", Code("·"),
-            " not told apart, ", Code("="), " every answer is the base's. Adapters stand in the "
-            "order of their mean difference.",
+            " not told apart, ", Code("="), " every answer is the base's",
+            *_noise(view), ". Adapters stand in the order of their mean difference.",
         ]  # fmt: skip
     if view.baselines:
         said += [" ", Quiet("Italics"), " need no model: the input copied, the first "
@@ -96,6 +97,12 @@ def _scores(found: Found) -> Iterator[Section]:
     first, *rest = tables.score_tables(view)
     folded = (Fold("Scores on the other tasks", tuple(rest)),) if rest else ()
     yield Section("Scores", (Paragraph(tuple(said)), first, *folded))
+
+
+def _noise(view: View) -> Text:
+    if all(c.noise_floor is None for c in view.results.comparisons):
+        return ()
+    return (", ", Code("≈"), " no larger than what the engine alone makes of one adapter")
 
 
 def _differences(found: Found) -> Iterator[Section]:

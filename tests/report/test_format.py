@@ -59,6 +59,12 @@ def test_a_difference_tells_on_which_side_of_0_it_lies(
     assert difference(found) == shown
 
 
+def test_a_difference_below_the_noise_of_the_engine_is_none() -> None:
+    clear = dataclasses.replace(DIFFERENCE, delta=0.02, low=0.01, high=0.03, p_adjusted=0.001)
+    assert difference(dataclasses.replace(clear, noise_floor=0.02)).endswith("≈")
+    assert difference(dataclasses.replace(clear, noise_floor=0.019)).endswith("▲")
+
+
 def test_no_difference_at_all_is_a_plain_0() -> None:
     assert difference(dataclasses.replace(DIFFERENCE, delta=0.0, n_identical=9)) == "0 ="
 
