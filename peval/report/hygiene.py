@@ -12,7 +12,7 @@ from peval.types import Estimate
 
 NOTABLE = 0.01
 """The share of samples above which a trouble is said aloud."""
-N_NAMED = 4
+N_NAMED = 2
 
 KINDS = {
     "n_truncated": ("answers at the token limit", "answer that ran into the token limit",

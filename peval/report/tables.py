@@ -30,6 +30,16 @@ ESTIMATED = ("low", "high", "difference", "difference low", "difference high", "
 DIFFERENCE = ("low", "high")
 
 
+N_ABSENT_NAMED = 9
+
+
+def _absent(names: Sequence[str]) -> str:
+    """Say what is not in the data: a few by their names, many by their number."""
+    if len(names) > N_ABSENT_NAMED:
+        return f"{counted(len(names), 'listed task')} not in the data"
+    return f"not in the data: {', '.join(names)}"
+
+
 def name_cell(name: str | None) -> Cell:
     """Return a system's name."""
     return Cell(named(name), (name or "base",))
@@ -241,7 +251,7 @@ def data_lines(view: View) -> list[Text]:
             Code(task["name"]),
             f": {task['description']}; {counted(task['n_samples'], 'item')}{clusters}, profile ",
             Code(task["profile"]["name"]),
-            *((". ", Strong(f"{counted(len(absent), 'listed task')} not in the data")) if absent
+            *((". ", Strong(_absent(absent))) if absent
               else ()),
             ".",
         ))  # fmt: skip
