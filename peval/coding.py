@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from peval.errors import SandboxError, TaskError
 from peval.machine import keep, recall
@@ -30,6 +30,36 @@ _VIOLATIONS = ("protocol", "disk", "system_call", "not_permitted")
 _CRASHES = ("exit", "signal")
 
 Asked = tuple[Sample, Completion]
+
+
+def is_code(task: Task) -> bool:
+    """Tell whether a task asks for programs."""
+    return task.reader == "code"
+
+
+def programs_allowed(
+    tasks: Sequence[Task],
+    allow_code_execution: bool = False,
+    allow_unsandboxed_code: bool = False,
+) -> tuple[Task, ...]:
+    """Return the tasks, those of code marked where their programs run without a sandbox.
+
+    Raises
+    ------
+    SandboxError
+        Nobody allowed programs to run, or no sandbox holds on this machine.
+    """
+    coding = [task for task in tasks if is_code(task)]
+    if coding and not (allow_code_execution or allow_unsandboxed_code):
+        raise SandboxError(f"{coding[0].name}: {CONSENT}")
+    if coding:
+        choose_tier(allow_unsandboxed_code)
+    if not allow_unsandboxed_code:
+        return tuple(tasks)
+    return tuple(
+        replace(task, settings={**task.settings, UNSANDBOXED: True}) if is_code(task) else task
+        for task in tasks
+    )
 
 
 def check_metrics(task: Task) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from peval import families, pools, programs, results
 from peval.baselines import BASELINES
-from peval.coding import UNSANDBOXED, Sandbox
+from peval.coding import UNSANDBOXED, Sandbox, is_code
 from peval.forgetting import judged
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
@@ -21,12 +21,12 @@ from peval.parquet import write_parquet
 from peval.report.write import write_report
 from peval.results import Answers, Results
 from peval.rundir import PLANNED, RunDir, adapter_of, pool_of, record, task_of, write_json
+from peval.samples import write_samples
 from peval.scorers.text import SCORER_VERSION
 from peval.scoring import (
     Asked,
     aggregates,
     by_system_and_sample,
-    is_code,
     score_prediction,
     score_system,
     tokenizer_of,
@@ -73,6 +73,9 @@ def conclude(rundir: RunDir) -> Results:
     found = _results(manifest, parts, completions)
     rows = [row for part in parts for row in part.rows()]
     write_parquet(rundir.completions, rows, samples, completions)
+    for part in parts:
+        if is_code(part.task):
+            write_samples(rundir.path, part.task, part.samples, part.scores)
     write_json(rundir.results, found.to_dict())
     write_report(rundir, found)
     rundir.write_manifest(manifest | {"status": found.run["status"], "scorer": SCORER_VERSION})

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from peval import catalog, datasets
+from peval.coding import is_code, k_of, programs_allowed
 from peval.datasets import files
 from peval.errors import DataError, TaskError, UsageError
 from peval.machine import file_sha256
@@ -40,7 +41,11 @@ class Given:
 
 
 def import_predictions(
-    paths: Sequence[Path], task: Task, data_dir: Path | None, out: Path | None
+    paths: Sequence[Path],
+    task: Task,
+    data_dir: Path | None,
+    out: Path | None,
+    consent: Mapping[str, bool] = {},
 ) -> RunDir:
     """Write a run that holds predictions as completions; it is to be concluded yet.
 
@@ -48,9 +53,12 @@ def import_predictions(
     ----------
     paths
         JSON lines, plain or gzipped, each with ``id`` (or ``task_id``) and ``prediction`` (or
-        ``completion``). Samples without a prediction stay unanswered and are never averaged.
+        ``completion`` or ``solution``). Samples without a prediction stay unanswered and are
+        never averaged.
     task
         Says which data is asked, and how answers are scored.
+    consent
+        ``allow_code_execution`` and ``allow_unsandboxed_code``, for tasks that run programs.
     out
         The run directory; None names one under ``peval-runs/``.
 
@@ -61,12 +69,15 @@ def import_predictions(
     TaskError
         The task scores likelihoods.
     """
+    task = programs_allowed([task], **consent)[0]
     samples = datasets.read(task, data_dir).samples
     _check_scores_texts(task, samples)
     given = [
-        Given(name, path, file_sha256(path), read_predictions(path, task.profile.decoding.n > 1))
+        Given(name, path, file_sha256(path), read_predictions(path, _has_several(task)))
         for name, path in zip(_names(paths), paths, strict=True)
     ]
+    if is_code(task):
+        task = _drawn(task, given, samples)
     left_out = {one.name: _unknown(one, samples) for one in given}
     config = {
         "task": record(task),
@@ -75,7 +86,7 @@ def import_predictions(
     }
     rundir = RunDir(out or Path("peval-runs") / f"{task.name}-{ENGINE}-{digest(config)[:8]}")
     rundir.claim(config)
-    rundir.write_manifest(_manifest(task, given, config, left_out))
+    rundir.write_manifest(_manifest(task, given, config, left_out, consent))
     with Store(rundir.store) as store:
         rows = [row for one in given for row in _rows(one, task, samples)]
         store.put_plan({task.name: samples}, [request for request, _ in rows])
@@ -86,7 +97,13 @@ def import_predictions(
     return rundir
 
 
-def chosen_task(name: str, profile: str | None, rule: str | None, limit: int | None) -> Task:
+def chosen_task(
+    name: str,
+    profile: str | None,
+    rule: str | None,
+    limit: int | None,
+    problems: str | Path | None = None,
+) -> Task:
     """Return the one task that predictions are for, with another rule of extraction if wanted.
 
     Raises
@@ -101,6 +118,10 @@ def chosen_task(name: str, profile: str | None, rule: str | None, limit: int | N
         raise UsageError(f"--task {name} stands for {len(found)} tasks; give one: "
                          f"{', '.join(task.name for task in found)}")  # fmt: skip
     task = found[0]
+    if problems is not None:
+        if not is_code(task):
+            raise UsageError(f"--problems {problems}: {task.name} does not ask for programs")
+        task = dataclasses.replace(task, name=Path(problems).stem, source=str(problems))
     how = dataclasses.replace(task.profile, chat=None)  # nobody was asked in any words of ours
     if limit is not None:
         how = dataclasses.replace(how, instances_per_task=limit)
@@ -134,11 +155,38 @@ def read_predictions(path: Path, several: bool = False) -> dict[str, tuple[str, 
     return found
 
 
+def _has_several(task: Task) -> bool:
+    return task.profile.decoding.n > 1 or is_code(task)
+
+
+def _drawn(task: Task, given: Sequence[Given], samples: Sequence[Sample]) -> Task:
+    """Return a task that draws as many programs as the files hold of the problem with the fewest.
+
+    Raises
+    ------
+    DataError
+        These are too few for one of the task's pass@k.
+    """
+    known = [sample.id for sample in samples]
+    counts = [(len(one.texts[i]), i, one) for one in given for i in known if i in one.texts]
+    n, where, one = min(counts, key=lambda count: count[0], default=(1, "", None))
+    decoding = dataclasses.replace(task.profile.decoding, n=n)
+    task = dataclasses.replace(task, profile=dataclasses.replace(task.profile, decoding=decoding))
+    for metric in task.metrics:
+        if one is not None and k_of(metric) > n:
+            raise DataError(
+                f"{one.path}: {metric} needs {k_of(metric)} samples of each problem, and {where} "
+                f"has {n}; give more samples, or a task of a smaller k"
+            )
+    return task
+
+
 def _prediction(record: object, where: str) -> tuple[str, str]:
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
     key = record.get("id", record.get("task_id"))
-    prediction = record.get("prediction", record.get("completion"))
+    named = ("prediction", "completion", "solution")
+    prediction = next((record[name] for name in named if name in record), None)
     if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
         raise DataError(f"{where}: field 'id' must be text or a whole number")
     if not isinstance(prediction, str):
@@ -196,7 +244,11 @@ def _rows(
 
 
 def _manifest(
-    task: Task, given: Sequence[Given], config: dict[str, Any], left_out: dict[str, int]
+    task: Task,
+    given: Sequence[Given],
+    config: dict[str, Any],
+    left_out: dict[str, int],
+    consent: Mapping[str, bool],
 ) -> dict[str, Any]:
     """Return a manifest in which each file stands for an adapter, and no base for the base."""
     systems = [
@@ -211,7 +263,7 @@ def _manifest(
         "base_files": {},
         "adapters": [record(system) for system in systems],
         "tasks": [record(task)],
-        "job": {"seed": 0, "with_base": False},
+        "job": {"seed": 0, "with_base": False, **consent},
         "serving": {"engine": ENGINE, "dtype": "none", "max_model_len": 0, "options": {}},
         "versions": {"peval": __version__},
         "left_out": left_out,

@@ -21,14 +21,14 @@ from peval.bases import file_hashes, load_base, weight_shapes
 from peval.bridges import lm_eval_samples
 from peval.bridges.lm_eval_groups import pools_of
 from peval.chat import template_for
-from peval.coding import CONSENT, UNSANDBOXED, check_metrics, choose_tier
+from peval.coding import UNSANDBOXED, check_metrics, is_code, programs_allowed
 from peval.datasets import memorization
-from peval.errors import AdapterError, DataError, RunError, SandboxError, UsageError
+from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
 from peval.scorers.choice import CHOICE_METRICS
-from peval.scoring import is_code, tokenizer_of
+from peval.scoring import tokenizer_of
 from peval.sweeps import read_rule
 from peval.types import HF, Adapter, Base, Chat, Dataset, EngineSpec, Sample, Task
 
@@ -189,7 +189,10 @@ def prepare(job: Job) -> Setup:
     )
     for task in tasks:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
-    _check_programs(job, tasks)
+    tasks = programs_allowed(tasks, job.allow_code_execution, job.allow_unsandboxed_code)
+    for task in tasks:
+        if is_code(task):
+            check_metrics(task)
     _check_margins(job.margins, tasks)
     read_rule(job.select, [task.name for task in tasks])
     base, adapters = _models(job)
@@ -287,17 +290,6 @@ def _check(job: Job) -> None:
         raise UsageError("--engine replay and --replay RUN belong together")
 
 
-def _check_programs(job: Job, tasks: Sequence[Task]) -> None:
-    """Refuse coding tasks that nobody allowed, or whose programs could not run here."""
-    coding = [task for task in tasks if is_code(task)]
-    for task in coding:
-        check_metrics(task)
-    if coding and not (job.allow_code_execution or job.allow_unsandboxed_code):
-        raise SandboxError(f"{coding[0].name}: {CONSENT}")
-    if coding:
-        choose_tier(job.allow_unsandboxed_code)
-
-
 def _adjusted(task: Task, job: Job) -> Task:
     """Return a task with the job's limit and seed, and the metrics that its data allows."""
     profile = task.profile
@@ -312,13 +304,8 @@ def _adjusted(task: Task, job: Job) -> Task:
         chat=_chat(task, job),
     )
     metrics = CHOICE_METRICS if datasets.offers_choices(task) else task.metrics
-    settings = dict(task.settings)
-    if is_code(task) and job.allow_unsandboxed_code:
-        settings[UNSANDBOXED] = True
     margin = job.margins.get(task.name, job.margins.get("", task.margin))
-    return dataclasses.replace(
-        task, profile=profile, metrics=metrics, settings=settings, margin=margin
-    )
+    return dataclasses.replace(task, profile=profile, metrics=metrics, margin=margin)
 
 
 def _chat(task: Task, job: Job) -> Chat | None:

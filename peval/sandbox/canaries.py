@@ -6,6 +6,7 @@ import os
 import socket
 import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from .inside.isolation import LANDLOCK, NAMESPACES
@@ -89,6 +90,7 @@ def _holds(worker: Worker, name: str, aims: dict[str, object]) -> bool:
     return verdict.status in held and not Path(str(aims["target"])).exists()
 
 
+@cache
 def strongest() -> tuple[str | None, list[TierReport]]:
     """Return the strongest tier that holds here, if any, with what was tried."""
     reports = []

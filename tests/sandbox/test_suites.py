@@ -77,19 +77,6 @@ def test_wrong_programs_fail_the_real_tests(pool: Pool, shared_data: Path) -> No
     assert {verdict.status for verdict in found} == {Status.FAILED}
 
 
-def test_the_example_samples_of_human_eval_score_one_half(pool: Pool, shared_data: Path) -> None:
-    (row,) = rows(shared_data / "human_eval/example_problem.jsonl")
-    problem = human_eval(row)
-    samples = rows(shared_data / "human_eval/example_samples.jsonl")
-    programs = [
-        q
-        for i, sample in enumerate(samples)
-        for q in problem.programs(str(i), problem.prompt + sample["completion"])
-    ]
-    found = {verdict.key: verdict for verdict in pool.judge(programs)}
-    assert [found[f"{i}/base"].passed for i in range(6)] == [False] * 3 + [True] * 3
-
-
 def test_inputs_of_mbpp_plus_are_restored_as_evalplus_does(shared_data: Path) -> None:
     digest = hashlib.sha256()
     for row in rows(shared_data / "mbpp_plus/MbppPlus.jsonl.gz"):
