@@ -20,6 +20,7 @@ def test_the_wheel_lists_its_tasks_on_its_own(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     assert {"peval/results.schema.json", "peval/tasks/superni.yaml"} <= set(names)
     assert "peval/tasks/tulu/mmlu_subjects.json" in names
+    assert {"peval/report/page.css", "peval/report/page.js"} <= set(names)
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"peval"}
     listed = subprocess.run(
         [sys.executable, "-c", "from peval.cli import main; main(['tasks'])"],

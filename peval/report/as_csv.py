@@ -20,7 +20,7 @@ def csv_text(table: Table) -> str:
 
 
 def _names(column: Column) -> tuple[str, ...]:
-    title = plain(column.title) or "name"
+    title = column.key or plain(column.title) or "name"
     return (title, *(f"{title} {field}" for field in column.fields))
 
 

@@ -58,11 +58,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column; ``fields`` name the values of its cells beyond the first."""
+    """A table's column; ``fields`` name the values of its cells beyond the first.
+
+    ``key`` is its name for machines, whose shares are fractions; the title where there is none.
+    """
 
     title: Text
     fields: tuple[str, ...] = ()
     numeric: bool = True
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -187,7 +187,9 @@ def group_tables(
         scores = [_scores(view, t, {a: {} for g in groups for a in g.adapters}) for t in some]
         columns = [Column((_short(key),), numeric=False) for key in keys]
         columns.append(Column(("seeds",)))
-        columns += [Column((f"{t['name']}, %",), ("lowest", "highest")) for t in some]
+        columns += [
+            Column((f"{t['name']}, %",), ("lowest", "highest"), key=f"{t['name']}") for t in some
+        ]
         rows = tuple(
             (*(text_cell(_plain(dict(g.facts).get(k, NONE))) for k in keys),
              count_cell(len(g.adapters)), *(_spread(g, found) for found in scores))

@@ -112,7 +112,7 @@ def _score_table(
 ) -> Table:
     wanted = [(str(t["name"]), metric or headline(t)) for t in tasks]
     columns = [
-        Column((Code(task), f" {m}" + (", %" if is_share(m) else "")), ESTIMATED)
+        Column((Code(task), f" {m}" + (", %" if is_share(m) else "")), ESTIMATED, key=f"{task} {m}")
         for task, m in wanted
     ]
     bases = [system for system in view.systems if system not in view.adapters]
@@ -179,7 +179,8 @@ def difference_table(view: View) -> Table:
     """Return every headline difference with its p-value and what could have been found."""
     columns = (
         Column(("adapter",), numeric=False), Column(("task",), numeric=False),
-        Column(("difference to the base",), DIFFERENCE), Column(("",), numeric=False),
+        Column(("difference to the base",), DIFFERENCE, key="difference"),
+        Column(("",), numeric=False, key="mark"),
         Column(("adjusted p",)), Column(("would be found",)), Column(("answers alike",), ("of",)),
     )  # fmt: skip
     rows = tuple(_difference_row(c) for a in view.adapters for c in view.differences(a))

@@ -13,6 +13,8 @@ from scripted import TOY, ScriptedEngine
 import peval
 from peval import api
 from peval.report.answers import Answer, Answers
+from peval.report.as_csv import csv_text
+from peval.report.as_latex import latex
 from peval.report.document import Document
 from peval.report.flips import Flip, flips
 from peval.report.markdown import markdown
@@ -73,6 +75,12 @@ def golden(name: str, text: str) -> None:
 
 def test_the_report_byte_for_byte(run: tuple[Path, Results]) -> None:
     golden("report.md", markdown(page(*run)))
+
+
+def test_the_tables_byte_for_byte(run: tuple[Path, Results]) -> None:
+    content = page(*run)
+    golden("tables.tex", latex(content))
+    golden("tables.csv", "\n".join(f"{t.name}\n{csv_text(t)}" for t in content.tables))
 
 
 def test_the_figures_by_their_data(run: tuple[Path, Results]) -> None:
