@@ -15,7 +15,7 @@ from peval.progress import Progress, Silent
 from peval.report.write import Form, write_report
 from peval.results import Results, load_results
 from peval.run import run
-from peval.rundir import RunDir
+from peval.rundir import REPEATED, RunDir
 from peval.scorers.text import SCORER_VERSION
 from peval.store import Store
 from peval.types import Engine
@@ -78,7 +78,7 @@ def score_job(setup: Setup, progress: Progress, command: Sequence[str]) -> Resul
     """Run a prepared job, or return what it found if it is finished already."""
     rundir = setup.rundir
     going_on = rundir.claim(setup.config)
-    if is_finished(rundir):
+    if is_finished(rundir) and not _lacks_repeat(setup):
         return conclude(rundir) if _is_told_anew(setup) else load_results(rundir.results)
     if going_on:
         _is_told_anew(setup)
@@ -99,6 +99,11 @@ def _is_told_anew(setup: Setup) -> bool:
         return False
     setup.rundir.write_manifest(held | told)
     return True
+
+
+def _lacks_repeat(setup: Setup) -> bool:
+    """Tell whether everything is still to be asked a second time."""
+    return setup.job.repeat_engine and not setup.rundir.read_manifest().get(REPEATED)
 
 
 def is_finished(rundir: RunDir) -> bool:

@@ -146,6 +146,8 @@ def _add_score(commands: Any) -> None:
     _add_memorization(score)
     _add_consent(score)
     how = score.add_argument_group("how")
+    how.add_argument("--repeat-engine", action="store_true", help="ask everything once more in "
+                     "other batches, to mark differences that the engine alone makes")  # fmt: skip
     how.add_argument("--select", default="last", metavar="RULE", help="the checkpoint that stands "
                      "for its series: last, or best:TASK")  # fmt: skip
     how.add_argument("--margin", dest="margins", action="append", default=[],

@@ -17,6 +17,7 @@ from peval.coding import UNSANDBOXED, Sandbox, is_code
 from peval.forgetting import judged
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
+from peval.noise import Noise, floored, noise
 from peval.parquet import write_parquet
 from peval.report.write import write_report
 from peval.results import Answers, Results
@@ -36,6 +37,8 @@ from peval.store import Store
 from peval.sweeps import read_rule, sweep
 from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
 from peval.version import __version__
+
+Systems = Mapping[str | None, Answers]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def conclude(rundir: RunDir) -> Results:
         parts = [_score(store, task, samples, requests, completions, sandbox) for task in tasks]
         if sandbox.tier is not None:
             manifest["sandbox"] = {"tier": sandbox.tier, "landlock_abi": sandbox.abi}
-    found = _results(manifest, parts, completions)
+    again = _repeated(rundir, parts, requests)
+    found = _results(manifest, parts, completions, again)
     rows = [row for part in parts for row in part.rows()]
     write_parquet(rundir.completions, rows, samples, completions)
     for part in parts:
@@ -103,6 +107,32 @@ def _score(
     return Scored(task, items, asked, scores)
 
 
+def _repeated(
+    rundir: RunDir, parts: Sequence[Scored], requests: Sequence[Request]
+) -> dict[str, Systems]:
+    """Return each task's second answers by system, where everything was asked twice.
+
+    Programs are not run a second time, so coding tasks have none.
+    """
+    if not rundir.repeat.exists():
+        return {}
+    found: dict[str, Systems] = {}
+    with Store(rundir.repeat) as store:
+        completions = store.completions(request.key for request in requests)
+        for part in parts:
+            if not is_code(part.task):
+                found[part.task.name] = {
+                    name: results.answers(
+                        part.task,
+                        asked,
+                        completions,
+                        score_system(store, part.task, part.samples, asked, completions),
+                    )
+                    for name, asked in part.requests.items()
+                }
+    return found
+
+
 def _sandbox(manifest: Mapping[str, Any], tasks: Sequence[Task]) -> Sandbox:
     """Return what runs programs, where there are any to run."""
     unsandboxed = any(task.settings.get(UNSANDBOXED) for task in tasks)
@@ -110,14 +140,18 @@ def _sandbox(manifest: Mapping[str, Any], tasks: Sequence[Task]) -> Sandbox:
 
 
 def _results(
-    manifest: Mapping[str, Any], parts: Sequence[Scored], completions: Mapping[str, Completion]
+    manifest: Mapping[str, Any],
+    parts: Sequence[Scored],
+    completions: Mapping[str, Completion],
+    again: Mapping[str, Systems],
 ) -> Results:
-    """Turn scores into estimates and comparisons."""
+    """Turn scores into estimates and comparisons; `again` holds second scorings by task."""
     adapters = [adapter_of(fields) for fields in manifest["adapters"]]
     n_compared = sum(not adapter.is_control for adapter in adapters)
     estimates: list[Estimate] = []
     comparisons: list[Comparison] = []
     baselines: list[Estimate] = []
+    measured: list[Noise] = []
     memory = _memory(manifest)
     lined_up: dict[str, pools.Part] = {}
     for part in parts:
@@ -146,6 +180,8 @@ def _results(
                     how,
                     against,
                 )
+        for name, second in again.get(part.task.name, {}).items():
+            measured += noise(part.task, part.samples, name, (systems[name], second))
         baselines += _baselines(part)
         if part.task.reader == "memorization":
             more, drawn = extras(part.task, part.samples, systems, adapters, sign)
@@ -161,6 +197,7 @@ def _results(
         comparisons += pools.comparisons(pool, lined_up, adapters)
     headlines = {part.task.name: part.task.metrics[0] for part in parts}
     headlines |= {pool.name: pool.metric for pool in reversed(groups)}
+    comparisons = list(floored(comparisons, measured))
     margins = {part.task.name: part.task.margin for part in parts}
     found = Results(
         run=_run_record(manifest, parts),
@@ -178,6 +215,7 @@ def _results(
             if is_code(part.task)
             for row in programs.rows(part.task, part.scores)
         ),
+        noise=tuple(dataclasses.asdict(one) for one in measured),
     )
     return dataclasses.replace(found, sweep=sweep(found, _outputs(lined_up), sweep_rule))
 

@@ -87,6 +87,8 @@ class Job:
         By task, the largest loss against the base that does not matter; "" stands for all others.
     select
         Which checkpoint stands for its series: ``last``, or ``best:TASK``.
+    repeat_engine
+        Ask everything once more in other batches, to see what the engine alone changes.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -116,6 +118,7 @@ class Job:
     facts: str | None = None
     margins: Mapping[str, float] = field(default_factory=dict)
     select: str = "last"
+    repeat_engine: bool = False
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -288,6 +291,8 @@ def _check(job: Job) -> None:
         raise UsageError(f"--limit {job.limit}: give 1 or more")
     if (job.engine == "replay") != (job.replay is not None):
         raise UsageError("--engine replay and --replay RUN belong together")
+    if job.replay is not None and job.repeat_engine:
+        raise UsageError("--repeat-engine: a replay would say the same again; ask an engine")
 
 
 def _adjusted(task: Task, job: Job) -> Task:

@@ -42,7 +42,7 @@ class Results:
     ``baselines`` have the shape of estimates, with a baseline's name as adapter. ``run`` tells
     what was run and whether it is "complete" or "partial". ``memorization`` holds what its report
     needs beside estimates: curves, the blind check, overlaps; it is empty without training data.
-    ``sweep`` is described in `peval.sweeps`.
+    ``sweep`` is described in `peval.sweeps`; ``noise`` holds `peval.noise.Noise`.
     """
 
     run: Record
@@ -54,6 +54,7 @@ class Results:
     memorization: Record = field(default_factory=dict)
     programs: tuple[Record, ...] = ()
     sweep: Record = field(default_factory=dict)
+    noise: tuple[Record, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -109,6 +110,7 @@ class Results:
             memorization=record.get("memorization", {}),
             programs=tuple(record.get("programs", ())),
             sweep=record.get("sweep", {}),
+            noise=tuple(record.get("noise", ())),
         )
 
 

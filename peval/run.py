@@ -5,6 +5,7 @@ tasks, adapters -> requests -> completions -> scores -> estimates -> report
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -22,13 +23,14 @@ from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
 from peval.prompts import Prompt, Tokenizer
 from peval.results import Results
-from peval.rundir import PLANNED, RunDir
+from peval.rundir import PLANNED, REPEATED, RunDir
 from peval.sitting import Meter, Sitting
 from peval.store import Store
 from peval.tokenizer import load_tokenizer
-from peval.types import Dataset, Engine, Request, Sample, Task
+from peval.types import MERGE, Adapter, Dataset, Engine, Request, Sample, Task
 
 ENOUGH_TO_TIME = 50
+ORDER_SEED = 1
 
 OpenEngine = Callable[[Setup, Progress], Engine]
 
@@ -40,7 +42,10 @@ def run(setup: Setup, open_engine: OpenEngine, progress: Progress) -> Results:
     """
     with Store(setup.rundir.store) as store, closing(open_engine(setup, progress)) as engine:
         requests = planned(setup, store, engine)
+        take_over(setup, store, requests)
         answer(setup, store, requests, engine, progress)
+    if setup.job.repeat_engine:
+        repeat(setup, requests, open_engine, progress)
     return conclude.conclude(setup.rundir)
 
 
@@ -96,6 +101,32 @@ def overlap_of(setup: Setup, data: Mapping[str, Dataset]) -> dict[str, Any] | No
     return overlaps((record.words for record in records), sets)
 
 
+def take_over(setup: Setup, store: Store, requests: Sequence[Request]) -> None:
+    """Copy into the store what other runs have answered."""
+    keys = [request.key for request in requests]
+    for other in reusable_stores(setup.job):
+        store.reuse(other, keys)
+
+
+def repeat(
+    setup: Setup, requests: Sequence[Request], open_engine: OpenEngine, progress: Progress
+) -> None:
+    """Ask everything once more of a fresh engine, in an order that makes other batches."""
+    progress.note("once more, in other batches")
+    store, engine = Store(setup.rundir.repeat), open_engine(setup, progress)
+    with store, closing(engine):
+        answer(setup, store, mixed(requests, setup.adapters), engine, progress)
+    setup.rundir.write_manifest(setup.rundir.read_manifest() | {REPEATED: True})
+
+
+def mixed(requests: Sequence[Request], adapters: Sequence[Adapter]) -> list[Request]:
+    """Return requests in another order; weights that take the base's place stay together."""
+    alone = {a.name: a.name for a in adapters if a.route == MERGE}
+    order = list(requests)
+    random.Random(ORDER_SEED).shuffle(order)
+    return sorted(order, key=lambda request: alone.get(request.adapter or "", ""))
+
+
 def answer(
     setup: Setup,
     store: Store,
@@ -105,8 +136,6 @@ def answer(
 ) -> None:
     """Bring every request's completion into the store; what is there is not asked again."""
     keys = [request.key for request in requests]
-    for other in reusable_stores(setup.job):
-        store.reuse(other, keys)
     done = store.done(keys)
     todo = [request for request in requests if request.key not in done]
     progress.start(requests, done)

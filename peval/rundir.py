@@ -16,6 +16,8 @@ from peval.types import Adapter, Chat, Decoding, Pool, Profile, Task
 MANIFEST_VERSION = 1
 PLANNED = "absent"
 """The manifest's entry that the plan adds: what each task lists but the data lacks."""
+REPEATED = "repeated"
+"""The manifest's entry once everything was asked a second time."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class RunDir:
     def store(self) -> Path:
         """Samples, requests, completions and scores."""
         return self.path / "store.sqlite"
+
+    @property
+    def repeat(self) -> Path:
+        """Completions and scores of the same requests in other batches (``--repeat-engine``)."""
+        return self.path / "repeat.sqlite"
 
     @property
     def results(self) -> Path:

@@ -431,6 +431,11 @@ class Comparison:
     retention: Literal["kept", "lost", "undecided"] | None = None
     noise_floor: float | None = None
 
+    @property
+    def is_noise(self) -> bool:
+        """Whether the engine alone may have made this difference."""
+        return bool(self.noise_floor) and abs(self.delta or 0.0) <= (self.noise_floor or 0.0)
+
 
 @dataclass(frozen=True)
 class EngineSpec:

@@ -20,6 +20,7 @@ PAGES = (
     "docs/tulu.md",
     "docs/runs.md",
     "docs/report.md",
+    "docs/sweeps.md",
     "docs/statistics.md",
     "docs/decisions.md",
     "docs/performance.md",

@@ -97,7 +97,7 @@ def mark(c: Comparison) -> str:
     """
     if is_same(c):
         return SAME
-    if c.noise_floor is not None and c.delta is not None and abs(c.delta) <= c.noise_floor:
+    if c.is_noise:
         return NOISE
     chance = c.p_adjusted is not None and c.p_adjusted > LEVEL
     if c.low is None or c.high is None or chance:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from peval.families import EXPLORATORY, PRIMARY, counts
+from peval.metrics import is_share
 from peval.report.document import Code, Text
 from peval.report.format import counted
-from peval.report.view import View
+from peval.report.view import View, headline
 
 FEW_CLUSTERS = 30
 
@@ -17,11 +18,43 @@ def limits(view: View) -> tuple[Text, ...]:
          "drawn other tasks (or other items, where there is one task only). It does not cover "
          "other training seeds, prompts or decodings.",),
         *_chat(view),
+        *_noise(view),
         *_few_clusters(view),
         *_families(view),
         (Code("·"), " means that the data cannot tell, not that there is no difference or no "
          "forgetting.",),
     )  # fmt: skip
+
+
+def _noise(view: View) -> tuple[Text, ...]:
+    """Say what the engine alone changes, where everything was asked twice."""
+    noises = [n for n in view.results.noise if n["group"] is None]
+    if not noises:
+        return ()
+    asked = [n for n in noises if n["metric"] == _headline_of(view, n["task"])]
+    n_changed, n_items = (sum(n[key] for n in asked) for key in ("n_changed", "n_items"))
+    if not n_changed:
+        return ((f"Asked once more in other batches, all {n_items:,} answers were the same: the "
+                 "engine adds no noise here.",),)  # fmt: skip
+    found = [c for a in view.adapters for c in view.differences(a)]
+    floors = [100 * c.noise_floor for c in found if c.noise_floor and is_share(c.metric)]
+    below: list[str | Code] = []
+    for c in [c for c in found if c.is_noise][:6]:
+        below += ["; " if below else "", Code(c.adapter), " on ", Code(c.task)]
+    n_below = sum(c.is_noise for c in found)
+    more = f" and {n_below - 6:,} more" if n_below > 6 else ""
+    said: Text = (" No difference lies below that.",)
+    if below:
+        said = (" Below that, and so marked ≈, are: ", *below, f"{more}.")
+    floor = (
+        f"; by that alone a difference moves by up to {max(floors):.2g} points" if floors else ""
+    )
+    return ((f"Asked once more in other batches, {n_changed:,} of {n_items:,} answers came out "
+             f"otherwise{floor}.", *said),)  # fmt: skip
+
+
+def _headline_of(view: View, task: str) -> str:
+    return next(headline(t) for t in view.tasks if t["name"] == task)
 
 
 WHOSE = {
