@@ -1,231 +1,247 @@
-"""A sweep in figures: score against rank by learning rate, over seeds, over training steps.
-
-Groups are adapters alike in all facts but the seed. Checkpoints with equal weights count once.
-"""
+"""A sweep in figures: score against rank by learning rate, over steps, over seeds; copies."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from peval.metrics import is_share
 from peval.report.charts import Line, Lines, Strip
 from peval.report.document import (
     Cell,
+    Code,
     Column,
     Figure,
     Fold,
     Paragraph,
     Part,
     Section,
+    Span,
+    Strong,
     Table,
+    Text,
     slug,
 )
-from peval.report.format import NONE
-from peval.report.tables import N_OPEN, TASKS_ACROSS, count_cell, text_cell
+from peval.report.format import NONE, counted, digits_of, written
+from peval.report.tables import N_OPEN, TASKS_ACROSS, count_cell, text_cell, unbroken
 from peval.report.view import View, chunks, headline
+from peval.sweeps.settings import FEW_SEEDS
 
-SEED, STEPS, RANK, RATE = "seed", "steps", "rank", "learning_rate"
-NEVER_GROUP = (SEED, "bytes")
-FEW_SEEDS = LEAST = 3
+RANK, RATE = "rank", "learning_rate"
 LINES_DRAWN = 8
 GROUPS_DRAWN = 20
+N_COPIES = 4
 
-Facts = Mapping[str, Any]
-Key = tuple[tuple[str, Any], ...]
-
-
-@dataclass(frozen=True)
-class Group:
-    """Adapters that differ in their seed alone; ``facts`` are those that vary in the sweep."""
-
-    facts: Key
-    adapters: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """The facts in words."""
-        return ", ".join(f"{_short(key)} {_plain(value)}" for key, value in self.facts) or "all"
+Record = dict[str, Any]
 
 
 def sections(view: View) -> Iterator[Section]:
-    """Yield the section, where the training of three adapters or more is known and varies."""
-    facts = facts_of(view)
-    groups = grouped(last(facts))
+    """Yield the section, where the training of adapters is known and varies, or some are copies."""
+    found = view.results.sweep
+    if not found:
+        return
+    copies = [Paragraph(copy_words(found))] if found["duplicates"] else []
     tasks = [t for t in view.skills if is_share(headline(t))]
-    trained = any(key in one for one in facts.values() for key in (RATE, SEED, STEPS))
-    if len(facts) < LEAST or not trained or not tasks or not any(g.facts for g in groups):
-        return  # ranks alone do not make adapters alike
-    first, *rest = (list(_figures(view, task, facts, groups)) for task in tasks)
-    parts: list[Part] = [*_words(groups), *first, *group_tables(view, tasks, groups)]
-    folded = tuple(figure for figures in rest for figure in figures)
+    if not tasks or not _is_sweep(found):
+        if copies:
+            yield Section("Copies", tuple(copies))
+        return
+    first, *rest = (_of_task(view, task) for task in tasks)
+    parts: list[Part] = [*_words(found), *copies, *first, *setting_tables(found, tasks)]
+    folded = tuple(part for many in rest for part in many)
     if folded:
         parts.append(Fold("The sweep on the other tasks", folded))
     yield Section("The sweep", tuple(parts))
 
 
-def facts_of(view: View) -> dict[str, Facts]:
-    """Return each adapter's facts; of checkpoints with the same weights the first one's alone."""
-    by_name = {a["name"]: a for a in view.results.adapters}
-    first: dict[str, str] = {}
-    for name in sorted(by_name):
-        first.setdefault(by_name[name]["sha256"], name)
-    return {
-        name: by_name[name].get("facts", {})
-        for name in view.adapters
-        if first[by_name[name]["sha256"]] == name and by_name[name].get("facts")
-    }
+def _is_sweep(found: Record) -> bool:
+    """Tell whether more is known than ranks, which alone do not make adapters alike."""
+    settings = found["settings"]
+    trained = any(s["seeds"] or RATE in s["facts"] for s in settings)
+    return bool(found["curves"]) or (trained and any(s["facts"] for s in settings))
 
 
-def last(facts: Mapping[str, Facts]) -> dict[str, Facts]:
-    """Return of adapters that differ in their steps alone the one trained longest."""
-    longest: dict[str, str] = {}
-    for name in sorted(facts):
-        rest = {k: v for k, v in facts[name].items() if k not in (STEPS, "epochs", "bytes")}
-        key = repr(sorted(rest.items()))
-        if key not in longest or facts[name].get(STEPS, 0) > facts[longest[key]].get(STEPS, 0):
-            longest[key] = name
-    return {name: facts[name] for name in sorted(longest.values())}
-
-
-def varied(facts: Mapping[str, Facts]) -> list[str]:
-    """Return the facts that differ between adapters and do not name single ones."""
-    keys = dict.fromkeys(key for one in facts.values() for key in one)
-    return [
-        key for key in keys
-        if key not in NEVER_GROUP and len({one.get(key) for one in facts.values()}) > 1
+def copy_words(found: Record) -> Text:
+    """Return which adapters are copies, and how many there are without them."""
+    said: list[Span] = [
+        f"Of {counted(found['n_adapters'], 'adapter')} there are {found['n_effective']:,} "
+        "different ones; copies count once"
     ]  # fmt: skip
+    for copy in found["duplicates"][:N_COPIES]:
+        said += ["; ", Code(copy["adapters"][0])]
+        for name in copy["adapters"][1:]:
+            said += [" = ", Code(name)]
+        said.append(f" in {copy['alike_in']}")
+    more = len(found["duplicates"]) - N_COPIES
+    return (*said, f"; and {more:,} more groups." if more > 0 else ".")
 
 
-def grouped(facts: Mapping[str, Facts]) -> list[Group]:
-    """Return adapters by the facts that vary, those without a known seed each alone."""
-    keys = varied(facts)
-    found: dict[tuple[Key, str], list[str]] = {}
-    for name in sorted(facts):
-        one = facts[name]
-        key = tuple((k, one[k]) for k in keys if k in one)
-        found.setdefault((key, "" if SEED in one else name), []).append(name)
-    groups = [Group(key, tuple(names)) for (key, _), names in found.items()]
-    return sorted(groups, key=lambda g: [(k, isinstance(v, str), v) for k, v in g.facts])
-
-
-def _words(groups: Sequence[Group]) -> Iterator[Part]:
-    yield Paragraph((
-        "Facts are read from the checkpoints or a table of one's own. A setting is all of them but "
-        "the seed; of a series of checkpoints the last one stands for it, whatever it scored.",
-    ))  # fmt: skip
-    n_seeds = [len(g.adapters) for g in groups]
-    few = sum(n < FEW_SEEDS for n in n_seeds)
+def _words(found: Record) -> Iterator[Part]:
+    """Yield how checkpoints were chosen and what the settings can speak of."""
+    rule = found["selection"]
+    said: list[Span] = ["A setting is all that is known of an adapter's training but the seed."]
+    if rule["choices"] and rule["rule"] == "best":
+        said += [
+            " Of a series of checkpoints the best on ", Code(rule["split"]), " stands for it: its "
+            "scores there are the best of several, and ", Strong("too high for it"), ".",
+        ]  # fmt: skip
+    elif rule["choices"]:
+        said.append(" Of a series of checkpoints the last stands for it, whatever it scored.")
+    few = [s for s in found["settings"] if s["speaks_of"] == "adapter"]
     if few:
-        some = "Every setting" if few == len(groups) else f"{few:,} of {len(groups):,} settings"
-        has = "has" if few == len(groups) else "have"
-        yield Paragraph((
-            f"{some} {has} fewer than {FEW_SEEDS} seeds: what is found there is about these "
-            "adapters, not about the way in which they were made.",
+        n = len(found["settings"])
+        who = "Every setting has" if len(few) == n else f"{len(few):,} of {n:,} settings have"
+        said.append(
+            f" {who} fewer than {FEW_SEEDS} seeds: what is found there is about these adapters, "
+            "not about the way in which they were trained."
+        )
+    yield Paragraph(tuple(said))
+
+
+def _of_task(view: View, task: Record) -> list[Part]:
+    found = (ranks(view, task), steps(view, task), seeds(view, task), pivot(view, task))
+    return [part for part in found if part is not None]
+
+
+def ranks(view: View, task: Record) -> Figure | None:
+    """Return scores against rank, a line for each learning rate (or method)."""
+    settings = [s for s in view.results.sweep["settings"] if _is_number(s["facts"].get(RANK))]
+    if len({s["facts"][RANK] for s in settings}) < 2:
+        return None
+    known = {key for s in settings for key in s["facts"]}
+    split = next((key for key in (RATE, "method") if key in known), None)
+    points: dict[str, list[tuple[float, float]]] = {}
+    for s in settings:
+        name = f"{_short(split)} {_plain(s['facts'].get(split, NONE))}" if split else "all"
+        found = points.setdefault(name, [])
+        found += [(float(s["facts"][RANK]), y) for y in _percents(view, task, s)]
+    lines = [
+        Line(name, tuple(x for x, _ in sorted(found)), tuple(y for _, y in sorted(found)))
+        for name, found in points.items()
+        if found
+    ]
+    by = f" by {_short(split)}" if split else ""
+    return Figure(
+        slug("ranks", task["name"]), f"Scores on {task['name']} against rank{by}",
+        Lines("rank", _title(task), tuple(lines[:LINES_DRAWN]), _level(view, task), log_x=True),
+    ) if lines else None  # fmt: skip
+
+
+def steps(view: View, task: Record) -> Figure | None:
+    """Return scores over training steps, a line for each series of checkpoints."""
+    lines = []
+    for curve in view.results.sweep["curves"]:
+        points = curve["points"]
+        if curve["task"] != task["name"] or len(points) < 2:
+            continue
+        bounds = [(p["low"], p["high"]) for p in points]
+        whole = all(None not in pair for pair in bounds)
+        lines.append(Line(
+            curve["series"], tuple(p["steps"] for p in points),
+            tuple(100 * p["value"] for p in points),
+            tuple((100 * low, 100 * high) for low, high in bounds) if whole else (),
         ))  # fmt: skip
-
-
-def _figures(
-    view: View, task: dict[str, Any], facts: Mapping[str, Facts], groups: Sequence[Group]
-) -> Iterator[Figure]:
-    """Yield a task's figures: over ranks, over steps, over seeds, where each varies."""
-    scores = _scores(view, task, facts)
-    level = _level(view, task)
-    title = f"{task['name']}: {headline(task)}, percent"
-    keys = varied(facts)
-    if RANK in keys:
-        split = RATE if RATE in keys else "method" if "method" in keys else None
-        lines = _lines(last(facts), scores, RANK, lambda one: _by(one, split))
-        if lines:
-            yield Figure(
-                slug("ranks", task["name"]),
-                f"Scores on {task['name']} against rank"
-                + (f" by {_short(split)}" if split else ""),
-                Lines("rank", title, lines, level, log_x=True),
-            )
-    if STEPS in keys:
-        rest = [k for k in keys if k != STEPS]
-        lines = _lines(facts, scores, STEPS, lambda one: _named(one, rest))
-        lines = tuple(line for line in lines if len(set(line.xs)) > 1)[:LINES_DRAWN]
-        if lines:
-            yield Figure(
-                slug("steps", task["name"]), f"Scores on {task['name']} over training steps",
-                Lines("training steps", title, lines, level),
-            )  # fmt: skip
-    strips = tuple(
-        Line(g.name, tuple(0.0 for _ in ys), tuple(ys))
-        for g in groups
-        if len(ys := [scores[a] for a in g.adapters if a in scores]) > 1
-    )
-    if strips:
-        yield Figure(
-            slug("seeds", task["name"]), f"Scores on {task['name']} of each setting's seeds",
-            Strip(title, strips[:GROUPS_DRAWN], level),
-        )  # fmt: skip
-
-
-def _lines(
-    facts: Mapping[str, Facts], scores: Mapping[str, float], axis: str, name: Any
-) -> tuple[Line, ...]:
-    found: dict[str, list[tuple[float, float]]] = {}
-    for adapter, one in facts.items():
-        if adapter in scores and isinstance(one.get(axis), int | float):
-            found.setdefault(name(one), []).append((float(one[axis]), scores[adapter]))
-    return tuple(
-        Line(label, *map(tuple, zip(*sorted(points), strict=True)))
-        for label, points in sorted(found.items())[:LINES_DRAWN]
+    if not lines:
+        return None
+    return Figure(
+        slug("steps", task["name"]),
+        f"Scores on {task['name']} over training steps, with 95 % intervals over items",
+        Lines("training steps", _title(task), tuple(lines[:LINES_DRAWN]), _level(view, task)),
     )
 
 
-def group_tables(
-    view: View, tasks: Sequence[dict[str, Any]], groups: Sequence[Group]
-) -> Iterator[Table]:
-    """Yield settings x tasks: the mean over seeds, and from the lowest to the highest."""
-    keys = list(dict.fromkeys(key for g in groups for key, _ in g.facts))
+def seeds(view: View, task: Record) -> Figure | None:
+    """Return the scores of each setting's seeds."""
+    strips = [
+        Line(_named(s), tuple(0.0 for _ in ys), tuple(ys))
+        for s in view.results.sweep["settings"]
+        if len(ys := _percents(view, task, s)) > 1
+    ]
+    return Figure(
+        slug("seeds", task["name"]), f"Scores on {task['name']} of each setting's seeds",
+        Strip(_title(task), tuple(strips[:GROUPS_DRAWN]), _level(view, task)),
+    ) if strips else None  # fmt: skip
+
+
+def pivot(view: View, task: Record) -> Table | None:
+    """Return mean scores by two facts."""
+    found = next((p for p in view.results.sweep["pivots"] if p["task"] == task["name"]), None)
+    if found is None:
+        return None
+    across = _short(found["column"])
+    columns = (
+        Column((f"{across} {_plain(value)}",), ("adapters",)) for value in found["column_values"]
+    )
+    rows = tuple(
+        (text_cell(_plain(value)),
+         *(Cell((NONE if mean is None else f"{100 * mean:.0f}",), (mean, n))
+           for mean, n in zip(means, sizes, strict=True)))
+        for value, means, sizes in zip(
+            found["row_values"], found["means"], found["n_adapters"], strict=True
+        )
+    )  # fmt: skip
+    return Table(
+        slug("pivot", task["name"]),
+        f"{task['name']}: mean {found['metric']}, percent, by {_short(found['row'])} and {across}",
+        (Column((f"{task['name']}, %, by {_short(found['row'])}",), numeric=False), *columns), rows,
+    )  # fmt: skip
+
+
+def setting_tables(found: Record, tasks: Sequence[Record]) -> Iterator[Table]:
+    """Yield settings x tasks: the mean over seeds, from the lowest to the highest."""
+    settings = found["settings"]
+    keys = list(dict.fromkeys(key for s in settings for key in s["facts"]))
     for at, some in enumerate(chunks(tasks, TASKS_ACROSS), start=1):
-        scores = [_scores(view, t, {a: {} for g in groups for a in g.adapters}) for t in some]
         columns = [Column((_short(key),), numeric=False) for key in keys]
-        columns.append(Column(("seeds",)))
-        columns += [
-            Column((f"{t['name']}, %",), ("lowest", "highest"), key=f"{t['name']}") for t in some
-        ]
+        columns.append(Column(("adapters",)))
+        fields = ("low", "high", "lowest", "highest", "sd", "diverged")
+        columns += [Column((f"{t['name']}, %",), fields, key=str(t["name"])) for t in some]
         rows = tuple(
-            (*(text_cell(_plain(dict(g.facts).get(k, NONE))) for k in keys),
-             count_cell(len(g.adapters)), *(_spread(g, found) for found in scores))
-            for g in groups
+            (*(text_cell(_plain(s["facts"].get(k, NONE))) for k in keys),
+             count_cell(len(s["adapters"])), *(_spread(s, t["name"]) for t in some))
+            for s in settings
         )  # fmt: skip
         yield Table(
-            slug("sweep", *([str(at)] if len(tasks) > TASKS_ACROSS else [])),
-            "Means over seeds, and from the lowest to the highest", tuple(columns), rows, N_OPEN,
+            slug("settings", *([str(at)] if len(tasks) > TASKS_ACROSS else [])),
+            "Means over seeds, from the lowest to the highest", tuple(columns), rows, N_OPEN,
         )  # fmt: skip
 
 
-def _spread(group: Group, scores: Mapping[str, float]) -> Cell:
-    ys = [scores[a] for a in group.adapters if a in scores]
-    if not ys:
-        return Cell((NONE,), (None, None, None))
-    mean, low, high = sum(ys) / len(ys), min(ys), max(ys)
-    spread = f" ({low:.0f} to {high:.0f})" if len(ys) > 1 else ""
-    return Cell((f"{mean:.0f}{spread}",), (mean / 100, low / 100, high / 100))
+def _spread(setting: Record, task: str) -> Cell:
+    one = next((score for score in setting["scores"] if score["task"] == task), None)
+    if one is None:
+        return Cell((NONE,), (None,) * 7)
+    low, high = (one["low"], one["high"]) if one["low"] is not None else (
+        one["lowest"], one["highest"]
+    )  # fmt: skip
+    digits = digits_of(low, high, one["metric"]) if one["n"] > 1 else 0
+    mean, lowest, highest = (
+        written(one[key], one["metric"], digits) for key in ("mean", "lowest", "highest")
+    )
+    spread = unbroken(f"{mean} ({lowest} to {highest})") if one["n"] > 1 else mean
+    n_diverged = one["n_diverged"]
+    text = [spread, f"{n_diverged:,} diverged"] if n_diverged else [spread]
+    keys = ("mean", "low", "high", "lowest", "highest", "sd", "n_diverged")
+    return Cell((", ".join(text),), tuple(one[key] for key in keys))
 
 
-def _scores(view: View, task: dict[str, Any], facts: Mapping[str, Facts]) -> dict[str, float]:
-    found = {a: view.estimate(task["name"], headline(task), a) for a in facts}
-    return {a: 100 * e.value for a, e in found.items() if e and e.value is not None}
+def _percents(view: View, task: Record, setting: Record) -> list[float]:
+    found = (view.estimate(task["name"], headline(task), a) for a in setting["adapters"])
+    return [100 * e.value for e in found if e and e.value is not None]
 
 
-def _level(view: View, task: dict[str, Any]) -> float | None:
+def _level(view: View, task: Record) -> float | None:
     base = view.estimate(task["name"], headline(task), None)
     return None if base is None or base.value is None else 100 * base.value
 
 
-def _by(one: Facts, key: str | None) -> str:
-    return f"{_short(key)} {_plain(one.get(key, NONE))}" if key else "all"
+def _title(task: Record) -> str:
+    return f"{task['name']}: {headline(task)}, percent"
 
 
-def _named(one: Facts, keys: Sequence[str]) -> str:
-    return ", ".join(f"{_short(k)} {_plain(one[k])}" for k in keys if k in one) or "all"
+def _named(setting: Record) -> str:
+    order = sorted(setting["facts"].items(), key=lambda fact: fact[0] != RANK)
+    return ", ".join(f"{_short(key)} {_plain(value)}" for key, value in order) or "all"
 
 
 def _short(key: str | None) -> str:
@@ -234,3 +250,7 @@ def _short(key: str | None) -> str:
 
 def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
