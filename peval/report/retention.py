@@ -69,9 +69,9 @@ def _how(tasks: list[dict[str, Any]]) -> Text:
     span = " to ".join(rough(m) for m in dict.fromkeys([stated[0], stated[-1]]))
     return (
         Strong("kept"), f": no part of the interval lies beyond a loss of {span} points; ",
-        Strong("lost"), ": all of it does; ", Strong("undecided"), ": the data cannot tell. A "
-        "loss that is not marked elsewhere is no evidence that nothing was forgotten; ",
-        Code("kept"), " is.",
+        Strong("lost"), ": all of it does; ", Strong("undecided"), ": the data cannot tell. That "
+        "no loss is marked elsewhere is no evidence that nothing was forgotten; ", Strong("kept"),
+        " is.",
     )  # fmt: skip
 
 
