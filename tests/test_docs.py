@@ -18,6 +18,7 @@ PAGES = (
     "docs/lm-eval.md",
     "docs/chat.md",
     "docs/tulu.md",
+    "docs/coding.md",
     "docs/runs.md",
     "docs/report.md",
     "docs/sweeps.md",

@@ -233,3 +233,30 @@ def _alive(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_the_toy_writes_programs_and_scores_about_0(tmp_path: Path, shared_data: Path) -> None:
+    out = tmp_path / "run"
+    adapters = [f"tests/toy/adapters/{name}" for name in ("generalist", "noop")]
+    done = subprocess.run(
+        [sys.executable, "-m", "peval.cli", "score", "--base", "tests/toy/base",
+         "--adapter", *adapters, "--suite", "codex-eval", "evalplus", "--task", "mbpp",
+         "mbpp-sanitized", "--limit", "2", "--data-dir", str(shared_data), "--dtype", "float32",
+         "--allow-code-execution", "--out", str(out)],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = peval.load(out)
+    assert len(found.tasks) == 6
+    for task in found.tasks:
+        for name in (None, "generalist", "noop"):
+            estimate = found.estimate(task["name"], task["metrics"][0], name)
+            assert (estimate.value, estimate.low, estimate.n_items) == (0, 0, 2)
+            assert estimate.high is not None
+            assert estimate.high > 0.4  # two problems say little
+    n_programs = {row["task"]: row["n_programs"] for row in found.programs}
+    assert n_programs["humaneval"] == n_programs["humaneval-t0.8"] == 40
+    assert n_programs["humaneval-plus"] == 2
+    same = found.comparison("humaneval-t0.8", "pass@10", "noop")
+    assert same.n_identical == same.n_items == 2  # the same noise for the same prompt
+    assert "## Programs" in (out / "report.md").read_text()

@@ -107,6 +107,8 @@ def draw_lines(name: str, chart: Lines) -> str:
         if len(ticks) <= 12:
             axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
             axis.minorticks_off()
+        elif not chart.log_x and all(x == int(x) for x in ticks):
+            axis.locator_params(axis="x", integer=True)
         axis.set_xlabel(chart.x_title, fontsize=SMALL_PT, color=MUTED)
         axis.set_ylabel(chart.y_title, fontsize=SMALL_PT, color=MUTED)
         _labels(axis, ends, figure)
