@@ -15,7 +15,7 @@ from peval.progress import Progress, Silent
 from peval.report.write import Form, write_report
 from peval.results import Results, load_results
 from peval.run import run
-from peval.rundir import REPEATED, RunDir
+from peval.rundir import PLANNED, REPEATED, RunDir
 from peval.scorers.text import SCORER_VERSION
 from peval.store import Store
 from peval.types import Engine
@@ -191,8 +191,12 @@ def report(run_dir: str | Path, form: Form = "md") -> Path:
     form
         "md": ``report.md`` with its figures; "html": one file for browsers; "latex": the tables;
         "csv": a folder of tables.
+
+    A run that is still in progress, or was stopped, is reported as far as it is, as partial.
     """
     rundir = RunDir(Path(run_dir))
+    if not rundir.results.exists() and PLANNED in rundir.read_manifest():
+        conclude(rundir)
     return write_report(rundir, load_results(rundir.results), form)
 
 

@@ -79,6 +79,19 @@ def test_what_was_spent_is_added_up_over_sittings(
     assert "2 engine starts" in report
 
 
+def test_a_run_in_progress_is_reported_as_partial(
+    engines: list[ScriptedEngine], options: dict[str, Any]
+) -> None:
+    engines += [ScriptedEngine(stop_after=40)]
+    with pytest.raises(KeyboardInterrupt):
+        peval.score(**options)
+    text = api.report(options["out"]).read_text()
+    n = peval.load(options["out"]).run["n_requests"]
+    assert f"> **Partial.** 0 of {n} requests failed and {n - 40} are unanswered." in text
+    assert peval.score(**options).complete
+    assert "Partial" not in (Path(options["out"]) / "report.md").read_text()
+
+
 def test_a_finished_run_starts_no_engine(
     engines: list[ScriptedEngine], options: dict[str, Any]
 ) -> None:
