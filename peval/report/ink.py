@@ -36,8 +36,8 @@ DARK = {
                strict=True)),
     **dict(zip(DIVERGING, ("#f59e42", "#c4701b", "#8a4f17", "#4d3013", "#21262d", "#163350",
                            "#1f5a8f", "#3182c6", "#6cb6ff"), strict=True)),
-    **dict(zip(ON_CELL, ("#1b1206", "#fff7ed", "#fff7ee", "#fff7ef", "#e6edf4", "#f0f7ff",
-                         "#f1f7ff", "#f2f7ff", "#06121e"), strict=True)),
+    **dict(zip(ON_CELL, ("#1b1206", "#160d04", "#fff7ee", "#fff7ef", "#e6edf4", "#f0f7ff",
+                         "#f1f7ff", "#04101c", "#06121e"), strict=True)),
 }  # fmt: skip
 HALO = "halo"
 """What is drawn under this id has an edge in the page's colour, to be read upon lines."""

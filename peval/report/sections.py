@@ -5,11 +5,21 @@ A new kind of finding is one more function in `SECTIONS`.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from peval.report import cost, hygiene, memory, opening, plots, programs, retention, sweeps, tables
+from peval.report import (
+    cost,
+    hygiene,
+    memory,
+    opening,
+    plots,
+    programs,
+    provenance,
+    retention,
+    sweeps,
+    tables,
+)
 from peval.report.answers import Answers
 from peval.report.decision import decision
 from peval.report.document import (
@@ -205,20 +215,7 @@ def _limits(found: Found) -> Iterator[Section]:
 
 
 def _provenance(found: Found) -> Iterator[Section]:
-    view, run = found.view, found.view.results.run
-    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
-    facts: list[Text] = [
-        *([] if view.is_predictions else [("base sha256 ", Code(run["base"]["sha256"]))]),
-        (f"seed {run['seed']}, peval {run['peval']}, scorer {run['scorer']}",),
-        (versions,),
-    ]
-    signatures = [e.signature for e in view.results.estimates if e.group is None][:1]
-    facts += [("signature of the first score: ", Code(signature)) for signature in signatures]
-    parts: list[Part] = [Bullets(tuple(tables.data_lines(view)))]
-    if view.adapters:
-        parts.append(tables.adapter_table(view))
-    parts += [Listing((shlex.join(run["command"]),), "sh"), Bullets(tuple(facts))]
-    yield Section("Where the numbers come from", tuple(parts))
+    yield from provenance.sections(found.view)
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from peval.metrics import is_share
-from peval.report.document import Cell, Code, Column, Quiet, Strong, Table, Text, Value, named, slug
+from peval.report.document import Cell, Code, Column, Quiet, Table, Value, named, slug
 from peval.report.format import (
     NONE,
     bounds,
-    counted,
     delta,
     difference,
     interval,
@@ -21,23 +20,13 @@ from peval.report.format import (
     score,
 )
 from peval.report.view import View, chunks, headline
-from peval.types import CONTROL, Comparison, Estimate
+from peval.types import Comparison, Estimate
 
 N_OPEN = 12
 TASKS_ACROSS = 4
 CATEGORIES_ACROSS = 7
 ESTIMATED = ("low", "high", "difference", "difference low", "difference high", "mark")
 DIFFERENCE = ("low", "high")
-
-
-N_ABSENT_NAMED = 9
-
-
-def _absent(names: Sequence[str]) -> str:
-    """Say what is not in the data: a few by their names, many by their number."""
-    if len(names) > N_ABSENT_NAMED:
-        return f"{counted(len(names), 'listed task')} not in the data"
-    return f"not in the data: {', '.join(names)}"
 
 
 def name_cell(name: str | None) -> Cell:
@@ -206,54 +195,3 @@ def findable(c: Comparison) -> str:
     if c.mde is None or not is_share(c.metric):
         return NONE
     return "none" if c.mde >= 1 else rough(c.mde)
-
-
-def adapter_table(view: View) -> Table:
-    """Return what each adapter is and how it was applied, or which files held predictions."""
-    by_name = {a["name"]: a for a in view.results.adapters}
-    titles: tuple[str, ...] = ("adapter", "method", "rank", "route", "sha256", "note")
-    row = _adapter_row
-    if view.is_predictions:
-        titles, row = ("predictions", "sha256"), _file_row
-    columns = tuple(Column((title,), numeric=title == "rank") for title in titles)
-    rows = tuple(row(by_name[name]) for name in [*view.controls, *view.adapters])
-    return Table("adapters", "What was scored", columns, rows, N_OPEN)
-
-
-def _file_row(a: dict[str, Any]) -> tuple[Cell, ...]:
-    return (name_cell(a["name"]), Cell((Code(a["sha256"][:12]),), (a["sha256"],)))
-
-
-def _note(a: dict[str, Any]) -> str:
-    if a["method"] == CONTROL:
-        return "the base in transformers: adapters of the route hf are held against it"
-    return "its update is exactly zero" if a["changes_nothing"] else ""
-
-
-def _adapter_row(a: dict[str, Any]) -> tuple[Cell, ...]:
-    return (
-        name_cell(a["name"]),
-        text_cell(a["method"]),
-        Cell((str(a["rank"]),), (a["rank"],)),
-        text_cell(a["route"]),
-        Cell((Code(a["sha256"][:12]),), (a["sha256"],)),
-        text_cell(_note(a)),
-    )
-
-
-def data_lines(view: View) -> list[Text]:
-    """Return one line for each task on what data it had."""
-    lines: list[Text] = []
-    for task in view.tasks:
-        n_found, absent = task["n_clusters"], task["absent"]
-        of = f" of {n_found + len(absent):,}" if absent else ""
-        clusters = "" if n_found == task["n_samples"] else f" from {n_found:,}{of} tasks"
-        lines.append((
-            Code(task["name"]),
-            f": {task['description']}; {counted(task['n_samples'], 'item')}{clusters}, profile ",
-            Code(task["profile"]["name"]),
-            *((". ", Strong(_absent(absent))) if absent
-              else ()),
-            ".",
-        ))  # fmt: skip
-    return lines

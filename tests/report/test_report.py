@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from scripted import TOY, ScriptedEngine
 
 import peval
 from peval import api
+from peval.report import as_html
 from peval.report.answers import Answer, Answers
 from peval.report.as_csv import csv_text
 from peval.report.as_latex import latex
 from peval.report.document import Document
 from peval.report.flips import Flip, flips
 from peval.report.markdown import markdown
+from peval.report.samples import samples
 from peval.report.sections import document
 from peval.report.terminal import summary
 from peval.results import Results
@@ -81,6 +84,16 @@ def test_the_tables_byte_for_byte(run: tuple[Path, Results]) -> None:
     content = page(*run)
     golden("tables.tex", latex(content))
     golden("tables.csv", "\n".join(f"{t.name}\n{csv_text(t)}" for t in content.tables))
+
+
+def test_the_page_byte_for_byte(run: tuple[Path, Results]) -> None:
+    """But for its scripts, its style and its figures, which have tests of their own."""
+    pytest.importorskip("itables", reason="no itables: pip install 'peval[html]'")
+    out, results = run
+    text = as_html.page(page(*run), samples(Answers(out / "completions.parquet", results)))
+    for kind in ("svg", "style", "script type=module"):
+        text = re.sub(rf"<{kind}.*?</{kind.split()[0]}>", "", text, flags=re.DOTALL)
+    golden("report.html", re.sub(r"sha256-[\w+/=]+", "sha256", text).replace("<tr>", "\n<tr>"))
 
 
 def test_the_figures_by_their_data(run: tuple[Path, Results]) -> None:
