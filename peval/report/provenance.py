@@ -23,7 +23,6 @@ from peval.report.tables import N_OPEN, name_cell, text_cell
 from peval.report.view import View
 from peval.types import CONTROL
 
-
 N_ABSENT_NAMED = 9
 
 
