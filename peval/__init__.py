@@ -12,9 +12,19 @@ if TYPE_CHECKING:
     from peval.api import load as load
     from peval.api import score as score
     from peval.api import score_predictions as score_predictions
+    from peval.live import Scorer as Scorer
     from peval.results import Results as Results
 
-__all__ = ["Results", "__version__", "compare", "gate", "load", "score", "score_predictions"]
+__all__ = [
+    "Results",
+    "Scorer",
+    "__version__",
+    "compare",
+    "gate",
+    "load",
+    "score",
+    "score_predictions",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from peval.results import Results
 
         return Results
+    if name == "Scorer":
+        from peval.live import Scorer
+
+        return Scorer
     raise AttributeError(f"module 'peval' has no attribute {name!r}")

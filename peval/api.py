@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +16,7 @@ from peval.prepare import Job, Setup, prepare
 from peval.progress import Progress, Silent
 from peval.report.write import Form, write_report
 from peval.results import Results, load_results
-from peval.run import run
+from peval.run import OpenEngine, run
 from peval.rundir import PLANNED, REPEATED, RunDir
 from peval.scorers.text import SCORER_VERSION
 from peval.store import Store
@@ -63,18 +65,45 @@ def score(
     PevalError
         In one line, what is wrong and what to do.
     """
-    suites = (suite,) if isinstance(suite, str) else tuple(suite)
-    settings: dict[str, Any] = dict(options)
-    for name in {"tasks", "reuse", "routes"} & settings.keys():
-        settings[name] = tuple(settings[name])
-    for name in options:
-        if name not in Job.__dataclass_fields__:
-            raise UsageError(f"peval.score has no option {name!r}")
-    job = Job(base=base, adapters=tuple(adapters), suites=suites, **settings)
+    job = job_of(base, adapters, suite, options)
     return score_job(prepare(job), progress or Silent(), command=["peval.score"])
 
 
-def score_job(setup: Setup, progress: Progress, command: Sequence[str]) -> Results:
+def job_of(
+    base: str | None,
+    adapters: Sequence[str],
+    suite: str | Sequence[str],
+    options: Mapping[str, Any],
+) -> Job:
+    """Return a library call's arguments as a job, on the first process of several alone.
+
+    Raises
+    ------
+    UsageError
+        An option is unknown, or torchrun started this process as another than its first.
+    """
+    if (rank := os.environ.get("RANK", "0")) != "0":
+        raise UsageError(
+            f"peval scores on rank 0 alone, this is rank {rank}: ask for the rank first"
+        )
+    settings = dict(options)
+    for name in options:
+        if name not in Job.__dataclass_fields__:
+            near = difflib.get_close_matches(name, Job.__dataclass_fields__)
+            raise UsageError(f"peval.score has no option {name!r}; nearest: {near}")
+        if isinstance(options[name], list):
+            settings[name] = tuple(options[name])
+    suites = (suite,) if isinstance(suite, str) else tuple(suite)
+    named = (adapters,) if isinstance(adapters, str) else map(str, adapters)
+    return Job(base=base, adapters=tuple(named), suites=suites, **settings)
+
+
+def score_job(
+    setup: Setup,
+    progress: Progress,
+    command: Sequence[str],
+    opener: OpenEngine | None = None,
+) -> Results:
     """Run a prepared job, or return what it found if it is finished already."""
     rundir = setup.rundir
     going_on = rundir.claim(setup.config)
@@ -85,7 +114,7 @@ def score_job(setup: Setup, progress: Progress, command: Sequence[str]) -> Resul
     if not going_on:
         rundir.write_manifest(setup.manifest(command))
     try:
-        return run(setup, open_engine, progress)
+        return run(setup, opener or open_engine, progress)
     finally:
         progress.close()
 

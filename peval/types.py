@@ -197,6 +197,9 @@ class Base:
     vocabulary_size: int
 
 
+NATIVE = "native-lora"
+"""The route of a LoRA that vLLM applies to single requests of a batch."""
+
 HF = "hf"
 """The route through transformers and peft."""
 
@@ -225,7 +228,7 @@ class Adapter:
     target_modules: tuple[str, ...]
     base_name: str | None
     changes_nothing: bool
-    route: str = "native-lora"
+    route: str = NATIVE
     vocabulary_size: int | None = None
 
     @property
@@ -438,6 +441,15 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class LoraRoom:
+    """What an engine keeps free for LoRAs that come while it lives."""
+
+    n_adapters: int
+    rank: int
+    target_modules: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class EngineSpec:
     """Everything an engine needs to start. ``options`` are passed to it as they are."""
 
@@ -448,6 +460,7 @@ class EngineSpec:
     max_model_len: int
     seed: int
     options: Mapping[str, object] = field(default_factory=dict)
+    room: LoraRoom | None = None
 
 
 class Engine(Protocol):

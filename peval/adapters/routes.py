@@ -13,8 +13,9 @@ from peval.adapters.config import Config
 from peval.adapters.preflight import Entries, Plan
 from peval.adapters.rewrite import rewritten_rank
 from peval.types import HF, MERGE
+from peval.types import NATIVE as NATIVE
 
-NATIVE, REWRITE, PROMPT = "native-lora", "rewrite-lora", "prompt-embeds"
+REWRITE, PROMPT = "rewrite-lora", "prompt-embeds"
 _ALSO = {NATIVE: (MERGE, HF), REWRITE: (MERGE, HF), MERGE: (HF,), PROMPT: (HF,), HF: ()}
 ROUTES = tuple(_ALSO)
 MAX_NATIVE_RANK = 512

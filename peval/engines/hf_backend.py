@@ -71,6 +71,10 @@ class HfBackend:
             )
         self._adapters[adapter.name] = name
 
+    def adopt(self, adapters: tuple[Adapter, ...]) -> None:
+        """Refuse: transformers is started anew for other adapters (`peval.engines.room`)."""
+        raise EngineError(f"the hf engine takes no adapters while it lives; got {len(adapters)}")
+
     def submit(self, request: Request) -> None:
         """Queue a request."""
         self._waiting.append(request)

@@ -19,6 +19,11 @@ from pathlib import Path
 from peval.engines.wire import Message, decode, encode
 
 _READ_BYTES = 1 << 20
+# What torchrun tells its ranks would make an engine believe that it is one of them.
+_TORCHRUN = (
+    "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
+    "ROLE_RANK", "ROLE_WORLD_SIZE", "ROLE_NAME", "MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_",
+)  # fmt: skip
 
 
 class WorkerDeathError(Exception):
@@ -54,6 +59,7 @@ class WorkerProcess:
                     stdout=log,
                     stderr=subprocess.STDOUT,
                     pass_fds=ends,
+                    env={k: v for k, v in os.environ.items() if not k.startswith(_TORCHRUN)},
                     start_new_session=True,
                 )
         except BaseException:

@@ -5,12 +5,21 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from peval.engines.causes import is_permanent, last_cause
 from peval.engines.flight import Flight
 from peval.engines.process import WorkerDeathError, WorkerHangError, WorkerProcess
-from peval.engines.wire import Message, failed, read_completion, request_message, spec_message
+from peval.engines.room import no_room
+from peval.engines.wire import (
+    Message,
+    adapters_message,
+    failed,
+    read_completion,
+    request_message,
+    spec_message,
+)
 from peval.errors import EngineError
 from peval.types import Completion, EngineSpec, Request
 
@@ -47,8 +56,8 @@ class SupervisedEngine:
     ready : Message
         What the worker said of itself: engine, version, device, dtype, max_model_len, window and
         ``refused``, the adapters it could not load, with reasons. Empty before the first start.
-    n_restarts : int
-        Workers started to replace one that died.
+    n_starts, n_restarts : int
+        Workers that came up, and those of them that replaced one that died.
     """
 
     def __init__(
@@ -73,7 +82,7 @@ class SupervisedEngine:
         self._busy = False
         self._death: str | None = None
         self.ready: Message = {}
-        self.n_restarts = 0
+        self.n_starts = self.n_restarts = 0
 
     @property
     def worker_pid(self) -> int | None:
@@ -110,6 +119,25 @@ class SupervisedEngine:
             self.n_restarts += 1
             self._on_event(f"engine restarted: {self._death}")
             self._death = None
+
+    def adopt(self, spec: EngineSpec) -> None:
+        """Answer for another spec from now on; the worker goes on if its room will do.
+
+        Else it is stopped, the reason is told, and the next request starts another.
+        """
+        if self._busy:
+            raise RuntimeError("this engine is answering a stream of requests")
+        why = no_room(self._spec, spec)
+        if why is None:
+            spec = replace(self._spec, adapters=spec.adapters)
+        self._spec = spec
+        if self._worker is None:
+            return
+        if why is None:
+            self._worker.send(adapters_message(spec.adapters))
+        else:
+            self._on_event(f"engine has to start again: {why}")
+            self.close()
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion per distinct request key, as they finish.
@@ -193,6 +221,7 @@ class SupervisedEngine:
         try:
             (self.ready,) = self._receive(self._start_timeout_s)
             self._is_up = True
+            self.n_starts += 1
         finally:
             if not self._is_up:
                 self._kill()

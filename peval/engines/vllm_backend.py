@@ -13,7 +13,7 @@ from peval.engines.seeds import first_seed
 from peval.engines.vllm_likelihood import LikelihoodRequests
 from peval.engines.wire import Message, joined
 from peval.errors import EngineError
-from peval.types import Adapter, Completion, Drawn, EngineSpec, Request
+from peval.types import Adapter, Completion, Drawn, EngineSpec, LoraRoom, Request
 
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_LORAS = 16
@@ -38,10 +38,11 @@ class VllmBackend:
         )
         self._decoder = AnswerDecoder(spec.base.path)
         self._loras: dict[str, Any] = {}
+        self._numbers: dict[str, int] = {}
         refused = self._load_adapters(spec.adapters)
         config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
-        on_output = any(_OUTPUT in map(_last_part, a.target_modules) for a in spec.adapters)
+        on_output = _OUTPUT in _modules(spec.adapters, spec.room)
         self._likelihoods = LikelihoodRequests(self._ask, self._install_moments, on_output)
         self.ready: Message = {
             "engine": "vllm",
@@ -58,9 +59,10 @@ class VllmBackend:
         """Load every adapter now: one that fails inside a batch takes the engine with it."""
         from vllm.lora.request import LoRARequest
 
-        refused = {}
-        for number, adapter in enumerate(adapters, start=1):
-            # The prefix cache knows adapters by this name, so it must stand for their content.
+        self._loras, refused = {}, {}
+        for adapter in adapters:
+            # vLLM knows loaded weights by number, its prefix cache by name: both stand for content.
+            number = self._numbers.setdefault(adapter.sha256, len(self._numbers) + 1)
             lora = LoRARequest(adapter.sha256, number, str(adapter.path))
             try:
                 self._engine.add_lora(lora)
@@ -69,6 +71,10 @@ class VllmBackend:
             else:
                 self._loras[adapter.name] = lora
         return refused
+
+    def adopt(self, adapters: tuple[Adapter, ...]) -> None:
+        """Load these adapters in place of the ones before; weights that are loaded stay so."""
+        self.ready["refused"] = self._load_adapters(adapters)
 
     def submit(self, request: Request) -> None:
         """Hand a request to the engine."""
@@ -159,24 +165,30 @@ def engine_arguments(spec: EngineSpec, on_cpu: bool, known: list[str]) -> dict[s
         "disable_log_stats": True,
         "worker_extension_cls": vllm_moments.EXTENSION,
         **(vllm_cpu.cpu_arguments(spec) if on_cpu else {}),
-        **(lora_arguments(spec.adapters) if spec.adapters else {}),
+        **(lora_arguments(spec.adapters, spec.room) if spec.adapters or spec.room else {}),
         **spec.options,
     }
 
 
-def lora_arguments(adapters: tuple[Adapter, ...]) -> dict[str, Any]:
-    """Return the arguments that make room for these adapters and for nothing more."""
-    rank = max(adapter.rank for adapter in adapters)
+def lora_arguments(adapters: tuple[Adapter, ...], room: LoraRoom | None = None) -> dict[str, Any]:
+    """Return the arguments that make room for these adapters and, if wanted, for later ones."""
+    room = room or LoraRoom(0, 0, ())
+    rank = max([room.rank, *(adapter.rank for adapter in adapters)])
+    n_adapters = max(room.n_adapters, len(adapters))
     if rank > _LORA_RANKS[-1]:
         raise EngineError(f"an adapter has rank {rank}; vLLM's limit is {_LORA_RANKS[-1]}")
-    modules = {_last_part(name) for a in adapters for name in a.target_modules}
     return {
         "enable_lora": True,
-        "max_loras": min(len(adapters), _MAX_LORAS),
-        "max_cpu_loras": len(adapters),
+        "max_loras": min(n_adapters, _MAX_LORAS),
+        "max_cpu_loras": n_adapters,
         "max_lora_rank": next(legal for legal in _LORA_RANKS if legal >= rank),
-        "lora_target_modules": sorted(modules),
+        "lora_target_modules": sorted(_modules(adapters, room)),
     }
+
+
+def _modules(adapters: tuple[Adapter, ...], room: LoraRoom | None) -> set[str]:
+    names = {name for adapter in adapters for name in adapter.target_modules}
+    return set(map(_last_part, names | set(room.target_modules if room else ())))
 
 
 def _last_part(module: str) -> str:

@@ -1,7 +1,7 @@
 """What the parent and an engine's worker say to each other: one JSON object per line.
 
-Parent to worker: the spec, then requests. Worker to parent: ``ready``, ``tick``, ``done``,
-``fatal``.
+Parent to worker: the spec, then requests, and between streams of these the ``adapters`` that take
+the place of the spec's. Worker to parent: ``ready``, ``tick``, ``done``, ``fatal``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from peval.types import (
     Drawn,
     EngineSpec,
     Likelihood,
+    LoraRoom,
     Moments,
     Request,
 )
@@ -46,11 +47,24 @@ def spec_message(spec: EngineSpec) -> Message:
 def read_spec(message: Message) -> EngineSpec:
     """Return the spec of a worker's first message."""
     base = Base(**{**message["base"], "path": Path(message["base"]["path"])})
-    adapters = tuple(
+    room = message["room"]
+    if room is not None:
+        room = LoraRoom(**{**room, "target_modules": tuple(room["target_modules"])})
+    adapters = read_adapters(message)
+    return EngineSpec(**{**message, "base": base, "adapters": adapters, "room": room})
+
+
+def adapters_message(adapters: Sequence[Adapter]) -> Message:
+    """Return the message that gives a live worker other adapters."""
+    return {"adapters": [asdict(adapter) for adapter in adapters]}
+
+
+def read_adapters(message: Message) -> tuple[Adapter, ...]:
+    """Return the adapters that a message holds."""
+    return tuple(
         Adapter(**{**a, "path": Path(a["path"]), "target_modules": tuple(a["target_modules"])})
         for a in message["adapters"]
     )
-    return EngineSpec(**{**message, "base": base, "adapters": adapters})
 
 
 def request_message(request: Request) -> Message:

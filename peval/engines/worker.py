@@ -14,6 +14,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain
 from typing import BinaryIO, Protocol
 
@@ -23,11 +24,12 @@ from peval.engines.wire import (
     decode,
     encode,
     failed,
+    read_adapters,
     read_request,
     read_spec,
 )
 from peval.errors import EngineError
-from peval.types import Completion, EngineSpec, Request
+from peval.types import Adapter, Completion, EngineSpec, Request
 
 _TICK_S = 1.0
 _OFFLINE = {
@@ -60,6 +62,10 @@ class Backend(Protocol):
 
     def step(self) -> list[Completion]:
         """Work for a moment; return what finished."""
+        ...
+
+    def adopt(self, adapters: tuple[Adapter, ...]) -> None:
+        """Serve these adapters from now on; ``ready`` says which are refused."""
         ...
 
     def close(self) -> None:
@@ -188,7 +194,12 @@ def serve(
         if None in arrivals:
             return
         done = []
-        for request in (read_request(message) for message in arrivals if message):
+        for message in filter(None, arrivals):
+            if "adapters" in message:
+                spec = replace(spec, adapters=read_adapters(message))
+                backend.adopt(spec.adapters)
+                continue
+            request = read_request(message)
             why = refusal(spec, backend.ready, request)
             if why is None:
                 backend.submit(request)
