@@ -165,7 +165,7 @@ def test_conversations_are_lm_evals_own(
         base=str(models[None]), adapters=[str(adapter)], tasks=[f"lm-eval:{t}" for t in SPOKEN],
         lm_eval={"include_path": str(folder), "num_fewshot": 2, "gen_kwargs": how,
                  "fewshot_as_multiturn": multiturn},
-        apply_chat_template=True, system_instruction=system, limit=LIMIT, dtype="float32",
+        apply_chat_template=True, system_instruction=system, limit=6, dtype="float32",
         engine="hf", allow_base_mismatch=True, out=str(tmp_path / "run"),
     )  # fmt: skip
     assert results.complete
@@ -180,7 +180,7 @@ def test_conversations_are_lm_evals_own(
                 tasks=SPOKEN, num_fewshot=2, gen_kwargs=how, apply_chat_template=True,
                 fewshot_as_multiturn=multiturn, system_instruction=system,
                 task_manager=TaskManager(include_path=str(folder), include_defaults=False),
-                batch_size=8, device="cpu", limit=LIMIT, bootstrap_iters=0, log_samples=True,
+                batch_size=8, device="cpu", limit=6, bootstrap_iters=0, log_samples=True,
             )  # fmt: skip
         for task, samples in reference["samples"].items():
             for row in samples:
@@ -229,13 +229,13 @@ def test_groups_have_lm_evals_own_numbers(folder: Path, merged: Path, tmp_path: 
 
     results = peval.score(
         base=str(TOY / "base"), adapters=[ADAPTER], tasks=["lm-eval:toy_alike"],
-        lm_eval={"include_path": str(folder)}, dtype="float32", engine="hf", limit=40,
+        lm_eval={"include_path": str(folder)}, dtype="float32", engine="hf", limit=8,
         out=str(tmp_path / "run"),
     )  # fmt: skip
     n_compared = 0
     for name, model in ((None, TOY / "base"), ("generalist", merged)):
         expected = simple_evaluate(
-            model="hf", model_args={"pretrained": str(model), "dtype": "float32"}, limit=40,
+            model="hf", model_args={"pretrained": str(model), "dtype": "float32"}, limit=8,
             tasks=["toy_alike"], batch_size=8, device="cpu", bootstrap_iters=0,
             task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         )["groups"]  # fmt: skip
