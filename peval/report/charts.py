@@ -102,4 +102,22 @@ class Strip:
     level: float | None = None
 
 
-Chart = Forest | Scatter | Heat | Lines | Strip
+@dataclass(frozen=True)
+class Curve:
+    """One system's pairs of false and true positive rates, ascending."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Roc:
+    """ROC curves on logarithmic axes from ``lowest`` on, the least rate that can be seen."""
+
+    x_title: str
+    y_title: str
+    curves: tuple[Curve, ...]
+    lowest: float
+
+
+Chart = Forest | Scatter | Heat | Lines | Strip | Roc

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from peval.report.charts import Chart, Dot, Forest, Heat, Lines, Panel, Scatter, Strip
+from peval.report.charts import Chart, Dot, Forest, Heat, Lines, Panel, Roc, Scatter, Strip
 from peval.report.draw_plane import draw_lines, draw_scatter
+from peval.report.draw_roc import draw_roc
 from peval.report.format import SAME
 from peval.report.ink import (
     DIVERGING,
@@ -46,6 +47,8 @@ def draw(name: str, chart: Chart) -> str:
             return draw_scatter(name, chart)
         case Lines():
             return draw_lines(name, chart)
+        case Roc():
+            return draw_roc(name, chart)
 
 
 def _forest(name: str, chart: Forest) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from peval.metrics import is_share
+from peval.report import memory_parts
 from peval.report.charts import Line, Lines, Scatter, Spot
 from peval.report.document import Code, Figure, Fold, Paragraph, Part, Section, slug
 from peval.report.format import mark
+from peval.report.memory_parts import HELD_OUT, LEARNT, TASKS
 from peval.report.tables import metric_tables, probe_tables
 from peval.report.view import View, headline
 from peval.types import Comparison
@@ -22,6 +24,9 @@ MEASURES = ("rougeL_gap", "auroc,loss")
 
 def sections(view: View) -> Iterator[Section]:
     """Yield the section, where training data were given."""
+    overlaps = tuple(memory_parts.overlap_parts(view))
+    if overlaps:
+        yield Section("What evaluation and training data have in common", overlaps)
     if not view.probes:
         return
     parts: list[Part] = [Paragraph((
@@ -29,7 +34,8 @@ def sections(view: View) -> Iterator[Section]:
         Code("·"), " cannot be told from it. The base has not seen them: what it scores is what "
         "can be had without memory.",
     ))]  # fmt: skip
-    parts += [*gains(view), *extractions(view), *probe_tables(view)]
+    parts += [*memory_parts.warnings(view), *memory_parts.side_by_side(view)]
+    parts += [*gains(view), *extractions(view), *memory_parts.curves(view), *probe_tables(view)]
     for task in view.probes:
         parts.append(Fold(f"Every metric of {task['name']}", tuple(metric_tables(view, task))))
     notes = view.results.memorization.get("notes", [])
@@ -40,9 +46,12 @@ def sections(view: View) -> Iterator[Section]:
 def gains(view: View) -> Iterator[Figure]:
     """Yield each adapter's mean gain in skill against what it memorised beyond the base."""
     measured = _measure(view)
-    if measured is None or not any(view.differences(a) for a in view.adapters):
+    if measured is None:
         return
     task, metric = measured
+    if not any(view.differences(a) for a in view.adapters):
+        yield from _held_out_gains(view, task, metric)
+        return
     spots = tuple(
         Spot(a, 100 * (c.delta or 0.0), 100 * view.mean_gain(a), _bounds(c), None, mark(c))
         for a in view.adapters
@@ -56,6 +65,27 @@ def gains(view: View) -> Iterator[Figure]:
             Scatter(
                 f"memorised: {metric} on {task}, points beyond the base",
                 "mean gain in skill, points", spots,
+            ),
+        )  # fmt: skip
+
+
+def _held_out_gains(view: View, task: str, metric: str) -> Iterator[Figure]:
+    """Yield the same for a run that asks nothing else: what was learnt is seen on held-out data."""
+    spots = []
+    for a in view.adapters:
+        x = view.comparison(task, metric, a)
+        y = next((c for m in LEARNT if (c := view.comparison(TASKS, m, a, HELD_OUT))), None)
+        if x and y and x.delta is not None and y.delta is not None:
+            spots.append(Spot(a, 100 * x.delta, 100 * y.delta, _bounds(x), _bounds(y), mark(x)))
+            learnt = y.metric
+    if spots:
+        yield Figure(
+            "gain-against-memory",
+            f"Each adapter's gain over the base on held-out records against its {metric} on {task} "
+            "beyond the base's, with 95 % intervals: the best lie high and to the left",
+            Scatter(
+                f"memorised: {metric} on {task}, points beyond the base",
+                f"learnt: {learnt} on held-out records, points", tuple(spots),
             ),
         )  # fmt: skip
 
