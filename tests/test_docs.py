@@ -19,6 +19,7 @@ PAGES = (
     "docs/chat.md",
     "docs/tulu.md",
     "docs/coding.md",
+    "docs/memorization.md",
     "docs/runs.md",
     "docs/report.md",
     "docs/sweeps.md",
