@@ -75,7 +75,7 @@ def side_by_side(view: View) -> Iterator[Table]:
     shown = [
         one for one in columns if any(view.estimate(*one[1:3], a, one[3]) for a in view.adapters)
     ]
-    if not shown:
+    if not any(title.startswith("memorized") for title, *_ in shown):
         return
     rows = tuple(
         (name_cell(a), *(_cell(view, (task, m, a, group)) for _, task, m, group in shown))
