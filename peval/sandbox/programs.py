@@ -84,13 +84,16 @@ class Record:
         return {"kind": "record", **vars(self)}
 
 
+Check = Script | Differential | Record
+
+
 @dataclass(frozen=True)
 class Program:
     """Code, untrusted, with the check it has to meet."""
 
     key: str
     code: str
-    check: Script | Differential | Record
+    check: Check
     limits: Limits = field(default_factory=Limits)
 
 

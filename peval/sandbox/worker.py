@@ -11,13 +11,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .ending import judge_cpu_s, verdict
 from .inside.channel import Channel, ClosedError
 from .inside.codec import MalformedError
-from .programs import Program, Status, Verdict
+from .programs import Check, Program, Status, Verdict
 
 START_TIMEOUT_S = 20
 # How long the supervisor may take beyond the program's wall limit before it counts as stuck.
@@ -123,21 +124,28 @@ def _limits(program: Program) -> dict[str, int]:
 
 
 def _exchange(channel: Channel, program: Program) -> dict[str, Any] | None:
-    """Send the job once the program's process is confined; return the tests' verdict."""
+    """Send the job, which waits until both processes are confined; return the tests' verdict."""
+    name, check = _told(program.check)
+    job = json.dumps({"check": name, "code": program.code}).encode()
     try:
+        channel.send_bytes(job)
         greeting = channel.receive()
     except ClosedError:
         raise SandboxFaultError("the tests' process ended before it was confined") from None
     if "ready" not in greeting:
         raise SandboxFaultError(greeting.get("fault", "no word of being confined"))
     try:
-        check = program.check.job()
-        name = hashlib.sha256(json.dumps(check).encode()).hexdigest()
-        channel.send_bytes(json.dumps({"check": name, "code": program.code}).encode())
         said: dict[str, Any] = channel.receive(MAX_ANSWER_BYTES)
         if "want" in said:
-            channel.send_bytes(json.dumps(check).encode())
+            channel.send_bytes(check)
             said = channel.receive(MAX_ANSWER_BYTES)
     except ClosedError:
         return None
     return said
+
+
+@lru_cache(64)
+def _told(check: Check) -> tuple[str, bytes]:
+    """Return a check's name and what the tests' process is told of it, once for its programs."""
+    text = json.dumps(check.job()).encode()
+    return hashlib.sha256(text).hexdigest(), text
