@@ -41,7 +41,8 @@ def test_a_timeout_is_run_again_alone_before_it_counts(pool: Pool) -> None:
     slow = Program("slow", "def f(x):\n    while True: pass", TEST, SHORT)
     verdicts = list(pool.judge([slow, *mixed(6)]))
     assert verdicts[-1].key == "slow"
-    assert (verdicts[-1].status, verdicts[-1].reason, verdicts[-1].n_runs) == ("timeout", "cpu", 2)
+    assert (verdicts[-1].status, verdicts[-1].n_runs) == ("timeout", 2)
+    assert verdicts[-1].reason in ("cpu", "wall")  # on a busy machine the clock may be first
     assert {v.n_runs for v in verdicts[:-1]} == {1}
 
 
