@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -82,10 +83,21 @@ def aggregations(task: Task) -> dict[str, Aggregate]:
     harness = harness_task(task)
     filters = [one.name for one in harness._filters]
     return {
-        metric_name(metric, name): Aggregate(function, metric.endswith("perplexity"))
+        metric_name(metric, name): Aggregate(_quiet(function), metric.endswith("perplexity"))
         for metric, function in harness.aggregation().items()
         for name in filters
     }
+
+
+def _quiet(compute: Callable[[Any], Any]) -> Callable[[list[Any]], float]:
+    """Return a way to compute without warnings: the jackknife meets parts of one label only."""
+
+    def computed(items: list[Any]) -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(compute(items))
+
+    return computed
 
 
 def _answered(instances: Sequence[Any], sample: Sample, answers: Sequence[Completion]) -> list[Any]:

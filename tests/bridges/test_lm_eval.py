@@ -19,7 +19,7 @@ import peval
 from peval import api, coding
 from peval.bridges import lm_eval_index, lm_eval_samples, lm_eval_scores, lm_eval_tasks
 from peval.catalog import load_task
-from peval.errors import DataError, RunError, TaskError
+from peval.errors import DataError, RunError, TaskError, UsageError
 from peval.prepare import Job, prepare
 from peval.prompts import token_ids
 from peval.queries import SPARE_TOKENS, encode_queries
@@ -202,6 +202,57 @@ def test_conversations_are_lm_evals_own(
                 n_compared += 1
     print(f"\n{n_compared} numbers of conversations are lm-eval's")
     assert n_compared == 2 * 13
+
+
+def test_a_base_without_a_template_is_asked_plainly(folder: Path, tmp_path: Path) -> None:
+    """In the words that lm-eval has without a chat, with the same examples, beside the adapter."""
+    adapter = tmp_path / "own"
+    shutil.copytree(ADAPTER, adapter)
+    (adapter / "chat_template.jinja").write_text(CHAT)
+    asked: dict[str, dict[tuple[str | None, str], str]] = {}
+    for name, how in (("chat", {"apply_chat_template": True}), ("plain", {})):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+            peval.score(
+                base=str(TOY / "base"), adapters=[str(adapter)], tasks=["lm-eval:toy_fewshot"],
+                lm_eval={"include_path": str(folder)}, limit=4, allow_base_mismatch=True,
+                system_instruction="Be brief. ", out=str(tmp_path / name), **how,
+            )  # fmt: skip
+        with Store(tmp_path / name / "store.sqlite") as store:
+            asked[name] = {
+                (r.adapter, r.sample_id): TOKENIZER.decode(
+                    r.prompt_token_ids, skip_special_tokens=True
+                )
+                for r in store.requests()
+            }
+    for (adapter_name, sample), text in asked["chat"].items():
+        plain = asked["plain"][adapter_name, sample]
+        if adapter_name is None:
+            assert text == plain
+            assert text.startswith("Be brief. ")
+        else:
+            assert text != plain
+            assert text.startswith("<system>Be brief.")
+            assert text.count("<user>") == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["temperature=0.5", "do_sample=true"], {"temperature": 0.5, "do_sample": True}),
+        (["max_gen_toks=7,until=END"], {"max_gen_toks": 7, "until": "END"}),
+        (['{"until": ["a", "b"]}'], {"until": ["a", "b"]}),
+    ],
+)
+def test_gen_kwargs_are_read_as_lm_eval_reads_them(words: list[str], found: object) -> None:
+    assert lm_eval_tasks.generation_settings(words) == found
+
+
+def test_gen_kwargs_that_cannot_be_meant_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--gen-kwargs greedy: "):
+        lm_eval_tasks.generation_settings(["greedy"])
+    with pytest.raises(TaskError, match="asks for num_beams, which peval has not"):
+        scripted_run(folder, tmp_path, ["toy_generate"], gen_kwargs={"num_beams": 4})
 
 
 def test_rescoring_needs_no_engine_and_changes_nothing(folder: Path, tmp_path: Path) -> None:
