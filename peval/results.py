@@ -174,7 +174,14 @@ def answers(
         said=tuple(map(_said, found)),
         unasked=_unasked(task, scores),
         troubles={
-            "n_truncated": np.array([any(c and c.was_truncated for c in a) for a in found]),
+            # Extraction asks for so many tokens and no more: there the limit cuts nothing off.
+            "n_truncated": np.array(
+                [
+                    task.settings.get("probe") != "extraction"
+                    and any(c and c.was_truncated for c in a)
+                    for a in found
+                ]
+            ),
             "n_prompts_cut": np.array([any(r.prompt_was_cut for r in a) for a in requests]),
             "n_empty": np.array([any(c and _is_empty(c) for c in a) for a in found]),
             "n_unparsed": np.array([bool(s and s.status == "unparsed") for s in scores]),

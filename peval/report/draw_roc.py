@@ -22,7 +22,7 @@ HEIGHT_IN = 3.6
 
 
 def draw_roc(name: str, chart: Roc) -> str:
-    """Draw a step for each curve and the diagonal of chance; names stand in a key at the right."""
+    """Draw each curve and the diagonal of chance; names stand in a key at the right."""
     right = 1 - (width_in([label(curve.label, 22) for curve in chart.curves]) + 0.75) / WIDTH_IN
     low = min(chart.lowest, 0.1)
 
@@ -32,7 +32,7 @@ def draw_roc(name: str, chart: Roc) -> str:
         axis.plot([low, 1], [low, 1], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
         for at, curve in enumerate(chart.curves):
             xs, ys = ([max(low, point[axis_at]) for point in curve.points] for axis_at in (0, 1))
-            axis.plot(xs, ys, drawstyle="steps-post", color=SERIES[at % len(SERIES)],
+            axis.plot(xs, ys, color=SERIES[at % len(SERIES)],
                       linewidth=1.7, linestyle="-" if at < len(SERIES) else "--",
                       label=label(curve.label, 22))  # fmt: skip
         for side in ("x", "y"):

@@ -49,8 +49,10 @@ def gains(view: View) -> Iterator[Figure]:
     if measured is None:
         return
     task, metric = measured
-    if not any(view.differences(a) for a in view.adapters):
-        yield from _held_out_gains(view, task, metric)
+    # Held-out records are new to all adapters; other tasks of the run may have been trained on.
+    on_held_out = list(_held_out_gains(view, task, metric))
+    yield from on_held_out
+    if on_held_out or not any(view.differences(a) for a in view.adapters):
         return
     spots = tuple(
         Spot(a, 100 * (c.delta or 0.0), 100 * view.mean_gain(a), _bounds(c), None, mark(c))
@@ -70,7 +72,7 @@ def gains(view: View) -> Iterator[Figure]:
 
 
 def _held_out_gains(view: View, task: str, metric: str) -> Iterator[Figure]:
-    """Yield the same for a run that asks nothing else: what was learnt is seen on held-out data."""
+    """Yield the gain on held-out records, where there are any, against what was memorised."""
     spots = []
     for a in view.adapters:
         x = view.comparison(task, metric, a)
