@@ -210,7 +210,9 @@ def _unasked(task: Task, scores: Sequence[Score | None]) -> dict[str, NDArray[np
 def _is_empty(completion: Completion) -> bool:
     """Tell whether any text that was generated is nothing but white space."""
     asked_for_text = not completion.likelihoods
-    return asked_for_text and any(not one.text.strip() for one in completion.drawn)
+    if not asked_for_text or completion.finish_reason == "error":
+        return False
+    return not completion.text.strip() or any(not one.text.strip() for one in completion.more)
 
 
 def _column(values: Sequence[Any]) -> NDArray[Any]:
@@ -239,7 +241,7 @@ def _said(parts: Sequence[Completion | None]) -> object:
     """Return what a sample's answers hold, or None if one of them failed or is missing."""
     if not all(part and not part.error for part in parts):
         return None
-    return [(*(one.text for one in part.drawn), part.likelihoods) for part in parts if part]
+    return [(part.text, *(o.text for o in part.more), part.likelihoods) for part in parts if part]
 
 
 def estimates(

@@ -237,7 +237,7 @@ class Adapter:
         return self.method == CONTROL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Request:
     """One question put to one adapter (None: the base): to generate, or to score ``choices``.
 
@@ -291,7 +291,7 @@ class Likelihood:
         return math.fsum(self.logprobs)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Drawn:
     """One of several texts that were drawn for one prompt, and what ended it."""
 
@@ -300,7 +300,7 @@ class Drawn:
     finish_reason: Literal["stop", "length"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Completion:
     """An engine's answer to one request key: a text, or one likelihood per choice.
 
@@ -327,7 +327,7 @@ class Completion:
     @property
     def was_truncated(self) -> bool:
         """Tell whether any of the texts ran into the token limit."""
-        return any(one.finish_reason == "length" for one in self.drawn)
+        return self.finish_reason == "length" or any(o.finish_reason == "length" for o in self.more)
 
 
 @dataclass(frozen=True)
@@ -342,7 +342,7 @@ class Judged:
     detail: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """What one sample's answers are worth, by metric: a number, or what its aggregate needs.
 

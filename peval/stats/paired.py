@@ -14,7 +14,8 @@ from peval.stats.units import Floats, Ints, units
 
 MAX_ENUMERATED = 14
 MAX_CONVOLVED = 128
-LEVELS = 512
+MAX_LEVEL = 512
+STEPS_PER_SD = 2048
 REACH_SD = 8.5
 
 
@@ -53,9 +54,9 @@ def sign_flip_test(differences: Sequence[float] | Floats, clusters: Sequence[str
     Notes
     -----
     Up to 14 clusters that differ, all flips are counted. Beyond that the distribution of the
-    flipped sum is found by convolution, the clusters' totals rounded to 1/512 of the largest
-    (not at all where they are whole or half points), in the observed sum too: the test is exact
-    for the rounded totals. Beyond 128 clusters the smaller ones' sum is taken as normal.
+    flipped sum is found by convolution, the clusters' totals rounded to 1/2048 of the sum's
+    standard deviation (not at all where they are whole or half points), in the observed sum too:
+    the test is exact for the rounded totals. Beyond 128 clusters the smaller ones' sum is taken as normal.
     """
     d, index = np.asarray(differences, dtype=float), units(clusters)
     unit = "clusters" if len(set(clusters)) > 1 else "items"
@@ -110,9 +111,11 @@ def _step(totals: Floats) -> float:
     """Return the lattice's step: the scores' own where they have one, so that ties stay ties."""
     largest = float(np.abs(totals).max())
     for own in (1.0, 0.5):
-        if largest <= LEVELS * own and np.all(np.abs(totals / own - np.rint(totals / own)) < 1e-9):
+        if largest <= MAX_LEVEL * own and np.all(
+            np.abs(totals / own - np.rint(totals / own)) < 1e-9
+        ):
             return own
-    return largest / LEVELS
+    return float((totals**2).sum() ** 0.5) / STEPS_PER_SD
 
 
 def _flipped_sum(levels: Ints) -> tuple[Floats, float]:

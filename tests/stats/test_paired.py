@@ -71,7 +71,7 @@ def test_convolution_equals_enumeration(kind: str, monkeypatch: pytest.MonkeyPat
     # Whole and half points are not rounded, so that sums which tie still do.
     within = {"rel": 1e-9} if kind in ("whole", "half") else {"rel": 0.02, "abs": 2e-4}
     assert sign_flip_test(d, alone(14)).p_value == pytest.approx(exact, **within)
-    monkeypatch.setattr(paired, "LEVELS", 1 << 14)
+    monkeypatch.setattr(paired, "STEPS_PER_SD", 1 << 16)
     assert sign_flip_test(d, alone(14)).p_value == pytest.approx(exact, rel=2e-3, abs=1e-4)
 
 

@@ -1,0 +1,113 @@
+"""A million stored answers (20 adapters x 50,000, and the base) to results.json: seconds and GB.
+
+The store holds completions and scores; `conclude` reads them, estimates, compares, and writes
+completions.parquet, results.json and the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+from made_runs import PROFILE, SERVING, adapter
+
+from peval.rundir import RunDir, record
+from peval.scoring import score_key
+from peval.store import Store
+from peval.types import Completion, Decoding, Request, Sample, Score, Task
+
+WORDS = [f"word{i}" for i in range(2_000)]
+HOW = Decoding(max_tokens=4)
+
+
+def make(path: Path, n_adapters: int, n_items: int) -> None:
+    """Write a run that is answered and scored, but not concluded."""
+    rng = np.random.default_rng(0)
+    task = Task("task", 1, "made", "jsonl", "test", PROFILE, ("rougeL", "exact_match"))
+    texts = [" ".join(rng.choice(WORDS, 30)) for _ in range(500)]
+    samples = [
+        Sample(f"task-{i}", texts[i % 500], (texts[-i % 500][:20],), f"c{i // 500}", f"k{i % 8}")
+        for i in range(n_items)
+    ]
+    names = [None, *(f"adapter-{i}" for i in range(n_adapters))]
+    adapters = [adapter(name) for name in names if name]
+    rundir = RunDir(path)
+    rundir.claim({})
+    with Store(rundir.store) as store:
+        for number, name in enumerate(names):
+            requests = [
+                Request(f"{number:032x}{i:032x}", "task", s.id, name, (i % 997, *range(20)), HOW)
+                for i, s in enumerate(samples)
+            ]
+            store.put_plan({"task": samples}, requests)
+            for i, request in enumerate(requests):
+                text = texts[(i * 7 + number) % 500][: 40 + i % 60]
+                store.add(Completion(request.key, text, tuple(range(12)), "stop"))
+            store.flush()
+            values = rng.random(n_items).round(3).tolist()
+            store.add_scores(
+                (
+                    score_key((r,), task, s),
+                    Score(r.key, {"rougeL": v, "exact_match": float(v > 0.9)}),
+                )
+                for r, s, v in zip(requests, samples, values, strict=True)
+            )
+    rundir.write_manifest(
+        {
+            "status": "running",
+            "command": [],
+            "config": {},
+            "absent": {"task": []},
+            "notes": {},
+            "base": {"name": "base", "path": "base", "sha256": "0" * 64, "dtype": "float32"},
+            "adapters": [record(one) for one in adapters],
+            "tasks": [record(task)],
+            "job": {"seed": 0, "with_base": True},
+            "serving": SERVING,
+            "versions": {},
+        }
+    )
+
+
+def measure(run: Path) -> tuple[float, float]:
+    """Return seconds and peak GB of `conclude` in a process of its own."""
+    code = (
+        "import json,resource,sys,time;from pathlib import Path\n"
+        "from peval.conclude import conclude;from peval.rundir import RunDir\n"
+        "t=time.perf_counter()\n"
+        f"conclude(RunDir(Path({str(run)!r})))\n"
+        "print(json.dumps([time.perf_counter()-t,"
+        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6]))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    seconds, gigabytes = json.loads(out.stdout)
+    return seconds, gigabytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--adapters", type=int, default=20)
+    parser.add_argument("--items", type=int, default=50_000)
+    parser.add_argument("--keep", metavar="DIR", help="make the run here, or use the one there")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(arguments.keep or folder) / "run"
+        if not run.exists():
+            started_s = time.perf_counter()
+            make(run, arguments.adapters, arguments.items)
+            print(f"made in {time.perf_counter() - started_s:.0f} s")
+        seconds, gigabytes = measure(run)
+        n = (arguments.adapters + 1) * arguments.items
+        print(f"{n:,} answers concluded: {seconds:.1f} s, {gigabytes:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Twelve toy adapters of a known truth, and what vLLM answered for them.
+
+Two generalists cut to ranks 16, 8, 4 and 2, three adapters of rank 8 that change nothing, by
+weights of their own, and the narrow one. `python tests/toy_sweep.py` asks vLLM and records the
+answers anew.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from scripted import TOY
+
+import peval
+from peval.rundir import RunDir
+from peval.store import Store
+from peval.types import Completion
+
+RECORDED = TOY / "sweep.jsonl.gz"
+SEEDS = ("generalist", "generalist-s1")
+RANKS = (16, 8, 4, 2)
+NOOPS = ("noop", "noop-s1", "noop-s2")
+WEIGHTS = "adapter_model.safetensors"
+
+
+def cut(seed: int, rank: int) -> str:
+    """Return the name of a generalist of a rank."""
+    return f"cut-r{rank}-s{seed}"
+
+
+NAMES = (*(cut(seed, rank) for rank in RANKS for seed in range(len(SEEDS))), *NOOPS, "narrow")
+
+
+def make(folder: Path) -> None:
+    """Write the adapters, and ``facts.csv``, into a folder."""
+    rows = ["adapter,seed,n_tasks"]
+    for seed, name in enumerate(SEEDS):
+        for rank in RANKS:
+            _cut(TOY / "adapters" / name, folder / cut(seed, rank), rank)
+            rows.append(f"{cut(seed, rank)},{seed},11")
+    shutil.copytree(TOY / "adapters" / "narrow", folder / "narrow")
+    for seed, (name, factor) in enumerate(zip(NOOPS, (1.0, 2.0, 0.5), strict=True)):
+        _scaled(TOY / "adapters" / "noop", folder / name, factor)
+        rows.append(f"{name},{seed},0")
+    (folder / "facts.csv").write_text("\n".join([*rows, "narrow,0,2"]) + "\n")
+
+
+def _cut(source: Path, target: Path, rank: int) -> None:
+    """Copy an adapter with the first ranks alone, scaled as before (alpha is twice the rank)."""
+    shutil.copytree(source, target)
+    tensors = load_file(target / WEIGHTS)
+    kept = {name: np.ascontiguousarray(x[:rank] if "lora_A" in name else x[:, :rank])
+            for name, x in tensors.items()}  # fmt: skip
+    save_file(kept, target / WEIGHTS, {"format": "pt"})
+    config = json.loads((target / "adapter_config.json").read_text())
+    config |= {"r": rank, "lora_alpha": 2 * rank}
+    (target / "adapter_config.json").write_text(json.dumps(config))
+
+
+def _scaled(source: Path, target: Path, factor: float) -> None:
+    """Copy an adapter that changes nothing with other weights that change nothing."""
+    shutil.copytree(source, target)
+    tensors = load_file(target / WEIGHTS)
+    new = {n: x * x.dtype.type(factor) if "lora_A" in n else x for n, x in tensors.items()}
+    save_file(new, target / WEIGHTS, {"format": "pt"})
+
+
+def options(folder: Path, out: Path) -> dict[str, Any]:
+    """Return the arguments of `peval.score` for the sweep."""
+    return {
+        "adapters": [str(folder / name) for name in NAMES],
+        "base": str(TOY / "base"), "suite": "superni", "data_dir": str(TOY / "data"), "limit": 12,
+        "dtype": "float32", "facts": str(folder / "facts.csv"), "out": str(out),
+    }  # fmt: skip
+
+
+def recorded() -> tuple[dict[str, Any], dict[str, Completion]]:
+    """Return how the recorded answers were served, and the answers by request key."""
+    with gzip.open(RECORDED, "rt", encoding="utf-8") as file:
+        serving = json.loads(next(file))
+        rows = map(json.loads, file)
+        return serving, {key: Completion(key, text, tuple(ids), reason)
+                         for key, text, ids, reason in rows}  # fmt: skip
+
+
+def record() -> None:
+    """Ask vLLM and write the answers."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        make(folder)
+        peval.score(**options(folder, folder / "run"))
+        rundir = RunDir(folder / "run")
+        with Store(rundir.store) as store:
+            completions = store.completions(r.key for r in store.requests())
+        serving = rundir.read_manifest()["serving"]
+    with gzip.GzipFile(RECORDED, "wb", mtime=0) as file:
+        rows = [[c.key, c.text, c.token_ids, c.finish_reason] for c in completions.values()]
+        for row in (serving, *sorted(rows)):
+            file.write((json.dumps(row) + "\n").encode())
+    print(f"{RECORDED}: {len(rows):,} answers", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    record()
