@@ -56,7 +56,8 @@ def sign_flip_test(differences: Sequence[float] | Floats, clusters: Sequence[str
     Up to 14 clusters that differ, all flips are counted. Beyond that the distribution of the
     flipped sum is found by convolution, the clusters' totals rounded to 1/2048 of the sum's
     standard deviation (not at all where they are whole or half points), in the observed sum too:
-    the test is exact for the rounded totals. Beyond 128 clusters the smaller ones' sum is taken as normal.
+    the test is exact for the rounded totals. Beyond 128 clusters the smaller ones' sum is taken as
+    normal.
     """
     d, index = np.asarray(differences, dtype=float), units(clusters)
     unit = "clusters" if len(set(clusters)) > 1 else "items"
