@@ -9,8 +9,10 @@ from typing import Any
 
 from peval import stats
 from peval.bridges.lm_eval_tasks import harness_version
+from peval.coding import JUDGE_VERSION, is_code
 from peval.plan import Serving
 from peval.rundir import task_of
+from peval.scorers import code
 from peval.scorers.text import SCORER_VERSION
 from peval.types import Adapter, Pool, Task
 from peval.version import __version__
@@ -25,6 +27,8 @@ def signature(
     serving, profile = Serving(**manifest["serving"]).of(adapter), task.profile
     who = None if adapter is None or adapter.is_control else adapter
     scorer = f"lm-eval-{harness_version()}" if task.reader == "lm-eval" else task.tokenizer
+    if is_code(task):
+        scorer = f"sandbox{JUDGE_VERSION}.{code.SCORER_VERSION}"
     decoding = profile.decoding
     how = "greedy" if decoding.temperature == 0 else f"t{decoding.temperature:g}s{decoding.seed}"
     if decoding.top_p < 1:
