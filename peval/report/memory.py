@@ -38,6 +38,7 @@ def sections(view: View) -> Iterator[Section]:
     parts += [*gains(view), *extractions(view), *memory_parts.curves(view), *probe_tables(view)]
     for task in view.probes:
         parts.append(Fold(f"Every metric of {task['name']}", tuple(metric_tables(view, task))))
+    parts += memory_parts.unseen_rates(view)
     notes = view.results.memorization.get("notes", [])
     parts += [Paragraph((note,)) for note in notes]
     yield Section("What was memorised", tuple(parts))

@@ -7,6 +7,7 @@ from typing import Any
 
 from peval.memorization.attacks import ATTACKS, CALIBRATED
 from peval.memorization.overlap import N_WORDS
+from peval.memorization.roc import FALSE_POSITIVE_RATES, is_meaningful
 from peval.report.charts import Curve, Roc
 from peval.report.document import (
     Bullets,
@@ -15,6 +16,7 @@ from peval.report.document import (
     Column,
     Figure,
     Fold,
+    Paragraph,
     Part,
     Strong,
     Table,
@@ -22,7 +24,7 @@ from peval.report.document import (
     Warning,
     named,
 )
-from peval.report.format import difference, interval
+from peval.report.format import difference, interval, listed
 from peval.report.tables import N_OPEN, count_cell, name_cell, text_cell, unbroken
 from peval.report.view import View, headline
 
@@ -44,6 +46,20 @@ def warnings(view: View) -> Iterator[Part]:
             f" A bag of words tells their texts apart: AUROC {auroc} %, where chance is 50. So the "
             "membership attacks below may see two kinds of text, not memory; take held-out records "
             "from where the training records came from.",
+        ))  # fmt: skip
+
+
+def unseen_rates(view: View) -> Iterator[Part]:
+    """Say which false-positive rates so few non-members cannot show, and what would."""
+    n = view.results.memorization.get("n_non_members")
+    if n is None:
+        return
+    hidden = [rate for rate in FALSE_POSITIVE_RATES if not is_meaningful(rate, n)]
+    if hidden:
+        rates = listed([f"{100 * rate:g} % ({1 / rate:,.0f})" for rate in hidden])
+        yield Paragraph((
+            f"{n:,} non-members cannot show true-positive rates at a false-positive rate of "
+            f"{rates}; in brackets, how many can. They are left out.",
         ))  # fmt: skip
 
 

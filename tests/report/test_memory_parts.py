@@ -11,10 +11,10 @@ from scripted import TOY, ScriptedEngine
 from peval.prepare import Job, prepare
 from peval.progress import Silent
 from peval.report.charts import Roc
-from peval.report.document import Bullets, Figure, Table, Warning, plain
+from peval.report.document import Bullets, Figure, Paragraph, Table, Warning, plain
 from peval.report.draw import draw
 from peval.report.memory import sections
-from peval.report.memory_parts import overlap_parts, warnings
+from peval.report.memory_parts import overlap_parts, unseen_rates, warnings
 from peval.report.view import View
 from peval.results import Results
 from peval.run import run
@@ -66,6 +66,15 @@ def test_overlapping_items_have_their_own_scores(results: Results) -> None:
     assert [cell.plain for cell in base[:5]] == ["asked", "20", "10", "0", "base"]
     clean, overlapping = base[5:]
     assert None not in (clean.values[0], overlapping.values[0])
+
+
+def test_rates_that_so_few_non_members_cannot_show_are_named(results: Results) -> None:
+    (said,) = unseen_rates(View(results))
+    assert isinstance(said, Paragraph)
+    assert plain(said.text).startswith(
+        "36 non-members cannot show true-positive rates at a false-positive rate of 0.1 % (1,000) "
+        "and 1 % (100)"
+    )
 
 
 def test_sets_that_hold_one_another_are_said(results: Results) -> None:
