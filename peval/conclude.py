@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -65,6 +67,23 @@ def conclude(rundir: RunDir) -> Results:
     RunError
         If the directory holds no run.
     """
+    with _uncollected():
+        return _conclude(rundir)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep the collector of cycles from walking millions of records, which hold none."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _conclude(rundir: RunDir) -> Results:
     manifest = rundir.read_manifest()
     tasks = [task_of(fields) for fields in manifest["tasks"]]
     with Store(rundir.store) as store, _sandbox(manifest, tasks) as sandbox:
