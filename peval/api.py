@@ -245,7 +245,8 @@ def compare(
         run's systems are compared with those of the same name in the first.
     against
         Compare with this instead: ``base`` or an adapter's name (each run's own, else the first
-        run's that has it), ``RUN/NAME``, or a run.
+        run's that has it), ``RUN/NAME``, a run, or ``each``: every system with
+        every other.
     adjust
         How p-values are adjusted over all headline differences: "holm", "max-t" (all at once, by
         permutation) or "bh" (for exploring).

@@ -222,7 +222,11 @@ def _add_compare(commands: Any) -> None:
     compare = _command(commands, "compare", compare_command, "compare finished runs item by item")
     compare.add_argument("runs", nargs="+", metavar="RUN", help="one run: its adapters with its "
                          "base; several: each with the first")  # fmt: skip
-    compare.add_argument("--against", metavar="NAME", help="base, an adapter, RUN/NAME or a run")
+    compare.add_argument(
+        "--against",
+        metavar="NAME",
+        help="base, an adapter, RUN/NAME, a run, or each: every one with every other",
+    )
     compare.add_argument("--adjust", default="holm", choices=("holm", "max-t", "bh"),
                          help="of the p-values of all headline differences")  # fmt: skip
     compare.add_argument("--common-items", action="store_true",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from peval.signature import unlike
 from peval.types import CONTROL, HF
 
 BASE = "base"
+EACH = "each"
 N_NAMED = 3
 
 
@@ -42,7 +44,8 @@ def pair_up(runs: Sequence[FinishedRun], against: str | None) -> list[Pair]:
     ----------
     against
         What to compare with: ``base`` or an adapter's name (each run's own, else the first run's
-        that has it), ``RUN/NAME`` (that very one), or a run (its systems of the same names).
+        that has it), ``RUN/NAME`` (that very one), a run (its systems of the same names), or
+        ``each``: every system with every other.
         None is the base for one run, and the first run for several.
 
     Raises
@@ -56,6 +59,9 @@ def pair_up(runs: Sequence[FinishedRun], against: str | None) -> list[Pair]:
     named = [s for s in systems if against in (s.name, s.label)]
     if against is None:
         pairs = _namesakes(systems, runs[0])
+    elif against == EACH and not named:
+        by_name = sorted(systems, key=lambda s: (s.adapter is None, s.label))  # the base comes last
+        pairs = list(itertools.combinations(by_name, 2))
     elif named:
         pairs = _with_reference(systems, named)
     else:

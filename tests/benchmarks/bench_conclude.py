@@ -1,7 +1,8 @@
 """A million stored answers (20 adapters x 50,000, and the base) to results.json: seconds and GB.
 
-The store holds completions and scores; `conclude` reads them, estimates, compares, and writes
-completions.parquet, results.json and the report.
+The store holds completions and scores. `rescore` reads them, estimates, compares, and writes
+completions.parquet, results.json and the report; `compare` has the statistics from the scores in
+completions.parquet; `report` writes the report from both files.
 """
 
 from __future__ import annotations
@@ -77,13 +78,12 @@ def make(path: Path, n_adapters: int, n_items: int) -> None:
     )
 
 
-def measure(run: Path) -> tuple[float, float]:
-    """Return seconds and peak GB of `conclude` in a process of its own."""
+def measure(call: str, run: Path) -> tuple[float, float]:
+    """Return seconds and peak GB of a function of `peval.api` in a process of its own."""
     code = (
-        "import json,resource,sys,time;from pathlib import Path\n"
-        "from peval.conclude import conclude;from peval.rundir import RunDir\n"
+        f"import json,resource,time;from peval.api import {call}\n"
         "t=time.perf_counter()\n"
-        f"conclude(RunDir(Path({str(run)!r})))\n"
+        f"{call}({str(run)!r})\n"
         "print(json.dumps([time.perf_counter()-t,"
         "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6]))"
     )
@@ -104,9 +104,10 @@ def main() -> None:
             started_s = time.perf_counter()
             make(run, arguments.adapters, arguments.items)
             print(f"made in {time.perf_counter() - started_s:.0f} s")
-        seconds, gigabytes = measure(run)
-        n = (arguments.adapters + 1) * arguments.items
-        print(f"{n:,} answers concluded: {seconds:.1f} s, {gigabytes:.2f} GB")
+        print(f"{(arguments.adapters + 1) * arguments.items:,} answers")
+        for call in ("rescore", "compare", "report"):
+            seconds, gigabytes = measure(call, run)
+            print(f"{call:<8} {seconds:6.1f} s  {gigabytes:.2f} GB")
 
 
 if __name__ == "__main__":

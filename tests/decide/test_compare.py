@@ -97,6 +97,23 @@ def test_against_names_a_system_or_a_run(make: Make) -> None:
         pairs("god")
 
 
+def test_each_with_every_other(make: Make) -> None:
+    rng = np.random.default_rng(0)
+    scores = {name: rng.random(12).tolist() for name in (None, "b", "a", "c")}
+    found = peval.compare(make("run", {"t": scores}), against="each")
+    heads = [c for c in found.comparisons if c.family == "primary"]
+    assert {(c.adapter, c.against) for c in heads} == {
+        ("a", "b"), ("a", "c"), ("b", "c"), ("a", "base"), ("b", "base"), ("c", "base"),
+    }  # fmt: skip
+    p_values = [c.p_value or 0.0 for c in heads]
+    assert [c.p_adjusted for c in heads] == pytest.approx(holm(p_values).tolist())
+    mixed = {name: scores[name] for name in ("c", None, "a", "b")}
+    other = peval.compare(make("mixed", {"t": mixed}), against="each")
+    assert {(c.adapter, c.against): c.p_adjusted for c in other.comparisons} == {
+        (c.adapter, c.against): c.p_adjusted for c in found.comparisons
+    }
+
+
 def test_permuting_items_or_runs_changes_nothing(make: Make) -> None:
     order = np.random.default_rng(1).permutation(N)
     ids = [ITEMS[i] for i in order]
