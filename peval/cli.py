@@ -90,6 +90,14 @@ def parser() -> argparse.ArgumentParser:
     check = _command(commands, "sandbox-check", sandbox_check_command,
                      "attack this machine's sandbox and say what holds")  # fmt: skip
     check.add_argument("--all", action="store_true", help="try every tier, not only the strongest")
+    export = _command(commands, "export", export_command, "write a run in another tool's format")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--format", dest="form", required=True, metavar="FORMAT",
+                        help="lm-eval or every-eval-ever")  # fmt: skip
+    export.add_argument("--out", metavar="DIR", help="the folder (default: RUN/exports/FORMAT)")
+    card = _command(commands, "card", card_command, "write a run's results into a model card")
+    card.add_argument("adapter", metavar="ADAPTER")
+    card.add_argument("run", metavar="RUN")
     doctor = _command(commands, "doctor", doctor_command, "check what this machine can run")
     doctor.add_argument("--data-dir", metavar="DIR", help="benchmark data to look for")
     return top
@@ -409,6 +417,24 @@ def gate_command(arguments: argparse.Namespace) -> int:
         write_text(Path(arguments.junit), junit(found))
     _print_json(found.to_dict()) if arguments.json else print(gate_text(found))
     return EXIT_GATE[found.verdict]
+
+
+def export_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval export``."""
+    from peval.exports import export
+
+    found = [str(path) for path in export(arguments.run, arguments.form, arguments.out)]
+    _print_json({"files": found}) if arguments.json else print("\n".join(found))
+    return 0
+
+
+def card_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval card``."""
+    from peval.exports.card import card
+
+    path = str(card(arguments.adapter, arguments.run))
+    _print_json({"files": [path]}) if arguments.json else print(path)
+    return 0
 
 
 def doctor_command(arguments: argparse.Namespace) -> int:

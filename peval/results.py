@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,7 @@ from peval.types import (
 SCHEMA_VERSION = 1
 
 Record = dict[str, Any]
+Part = Literal["estimates", "comparisons", "baselines"]
 Signer = Callable[[Task, str, Any, int], str]
 
 
@@ -86,6 +87,34 @@ class Results:
                 return c
         raise KeyError((task, metric, adapter, group))
 
+    def to_pandas(self, part: Part = "estimates") -> Any:
+        """Return a part as a `pandas.DataFrame`, a row for each record; the base has no adapter.
+
+        Examples
+        --------
+        >>> Results({"status": "complete"}, (), (), (), (), ()).to_pandas().shape
+        (0, 15)
+        """
+        import pandas as pd
+
+        noun = Comparison if part == "comparisons" else Estimate
+        rows = [dataclasses.asdict(one) for one in getattr(self, part)]
+        return pd.DataFrame(rows, columns=[f.name for f in dataclasses.fields(noun)])
+
+    def _repr_html_(self) -> str:
+        """Return whole tasks as a table for notebooks."""
+        from html import escape
+
+        columns = ("task", "metric", "system", "value", "95 %", "items")
+        head = "".join(f"<th>{column}</th>" for column in columns)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in _cells(e)) + "</tr>"
+            for e in self.estimates
+            if e.group is None
+        )
+        status = escape(str(self.run["status"]))
+        return f"<table><caption>peval: {status}</caption><tr>{head}</tr>{rows}</table>"
+
     def to_dict(self) -> Record:
         """Return the content of `results.json`."""
         return {"schema_version": self.schema_version} | {
@@ -112,6 +141,12 @@ class Results:
             sweep=record.get("sweep", {}),
             noise=tuple(record.get("noise", ())),
         )
+
+
+def _cells(e: Estimate) -> tuple[str, ...]:
+    value = "" if e.value is None else f"{e.value:.3f}"
+    spread = "" if e.low is None or e.high is None else f"{e.low:.3f} to {e.high:.3f}"
+    return e.task, e.metric, e.adapter or "base", value, spread, str(e.n_items)
 
 
 def load_results(path: Path) -> Results:

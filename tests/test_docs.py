@@ -25,6 +25,8 @@ PAGES = (
     "docs/sweeps.md",
     "docs/statistics.md",
     "docs/decisions.md",
+    "docs/exports.md",
+    "docs/library.md",
     "docs/performance.md",
 )
 MAKE_TARGETS = {

@@ -1,0 +1,150 @@
+"""Exports, read back by those that they are for."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import pandas
+import pytest
+from huggingface_hub import ModelCard
+from made_runs import made_run
+from scripted import ROOT, TOY, ScriptedEngine
+
+import peval
+import peval.results
+from peval import api
+from peval.cli import main
+from peval.errors import AdapterError, UsageError
+from peval.exports import export
+from peval.exports.card import card
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run of the toy's tasks; the engine is scripted."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    peval.score(
+        adapters=[str(TOY / "adapters" / name) for name in ("generalist", "noop")],
+        suite="superni", data_dir=str(TOY / "data"), limit=3, out=str(tmp_path / "run"),
+    )  # fmt: skip
+    return tmp_path / "run"
+
+
+def test_lm_evals_own_tools_read_the_layout(run: Path, tmp_path: Path) -> None:
+    utils = pytest.importorskip("lm_eval.utils", reason="lm-eval is not installed")
+    out = tmp_path / "out"
+    files = [str(path) for path in export(run, "lm-eval", out)]
+    places = sorted(path.name for path in out.iterdir())
+    assert places == ["base", "base__generalist", "base__noop"]
+    (mine,) = [f for f in utils.get_results_filenames(files) if "__generalist/" in f]
+    (logged,) = [f for f in utils.get_sample_results_filenames(files) if "__generalist/" in f]
+    assert utils.get_file_task_name(Path(logged).name) == "superni"
+    assert utils.get_file_datetime(Path(logged).name) == utils.get_file_datetime(
+        Path(mine).name.removesuffix(".json")
+    )
+    summary = json.loads(Path(mine).read_text())
+    table = utils.make_table(summary)
+    results = peval.load(run)
+    estimate = results.estimate("superni", "rougeL", "generalist")
+    assert estimate.value is not None
+    assert f"{estimate.value:.4f}" in table
+    rows = [json.loads(line) for line in Path(logged).read_text().splitlines()]
+    assert len(rows) == estimate.n_items
+    assert math.isclose(sum(row["rougeL"] for row in rows) / len(rows), estimate.value)
+    frame = pandas.read_parquet(run / "completions.parquet")
+    theirs = frame[frame.adapter == "generalist"]
+    assert [row["resps"][0][0] for row in rows] == theirs.text.tolist()
+
+
+def test_every_eval_ever_has_what_its_schema_asks_for(run: Path, tmp_path: Path) -> None:
+    import jsonschema
+
+    place = os.environ.get("EVERY_EVAL_EVER_SCHEMA")
+    if place is None:
+        pytest.skip("set EVERY_EVAL_EVER_SCHEMA to eval.schema.json of evaleval/every_eval_ever")
+    schema = json.loads(Path(place).read_text())
+    files = export(run, "every-eval-ever", tmp_path / "out")
+    assert len(files) == 3
+    for file in files:
+        record = json.loads(file.read_text())
+        jsonschema.validate(record, schema)
+        broken = {k: v for k, v in record.items() if k != "eval_library"}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, schema)
+    mine = next(json.loads(f.read_text()) for f in files if f.stem.endswith("__generalist"))
+    value = peval.load(run).estimate("superni", "rougeL", "generalist").value
+    scores = {
+        r["score_details"]["details"]["metric"]: r["score_details"]["score"]
+        for r in mine["evaluation_results"]
+    }
+    assert scores["rougeL"] == value
+
+
+def test_a_card_is_read_by_the_hubs_library(run: Path, tmp_path: Path) -> None:
+    adapter = shutil.copytree(TOY / "adapters" / "generalist", tmp_path / "generalist")
+    readme = adapter / "README.md"
+    readme.write_text("---\nlicense: mit\nbase_model: toy\n---\n\n# Mine\n\nBy hand.\n")
+    assert card(adapter, run) == readme
+    once = readme.read_text()
+    assert card(adapter, run) == readme
+    assert readme.read_text() == once
+    found = ModelCard.load(readme)
+    assert found.data.license == "mit"
+    assert "By hand." in found.text
+    assert found.text.count("## Evaluation") == 1
+    values = {(r.dataset_type, r.metric_type): r.metric_value for r in found.data.eval_results}
+    estimate = peval.load(run).estimate("superni", "rougeL", "generalist")
+    assert values["superni", "rougeL"] == estimate.value
+
+
+def test_a_card_without_a_readme_is_begun(run: Path, tmp_path: Path) -> None:
+    adapter = shutil.copytree(TOY / "adapters" / "noop", tmp_path / "noop")
+    (adapter / "README.md").unlink(missing_ok=True)
+    card(adapter, run)
+    assert ModelCard.load(adapter / "README.md").data.model_name == "noop"
+
+
+def test_what_cannot_be_exported_is_one_line(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="no such format; known: lm-eval, every-eval-ever"):
+        export(run, "xml")
+    with pytest.raises(AdapterError, match="no such folder"):
+        card(tmp_path / "nobody", run)
+    stranger = shutil.copytree(TOY / "adapters" / "narrow", tmp_path / "narrow")
+    with pytest.raises(UsageError, match="no adapter 'narrow' there; there are generalist, noop"):
+        card(stranger, run)
+    generalist = shutil.copytree(TOY / "adapters" / "generalist", tmp_path / "generalist")
+    (generalist / "README.md").write_text("---\n: [\n---\n")
+    with pytest.raises(AdapterError, match="cannot be read as a model card"):
+        card(generalist, run)
+    assert main(["export", str(tmp_path), "--format", "lm-eval"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_results_in_a_notebook(tmp_path: Path) -> None:
+    results = peval.load(made_run(tmp_path / "run", {"t<": {None: [0.5, 1.0], "a": [1.0, 1.0]}}))
+    frame = results.to_pandas()
+    assert len(frame) == len(results.estimates)
+    mine = frame[(frame.adapter == "a") & (frame.metric == "rougeL") & frame.group.isna()]
+    assert mine.value.tolist() == [1.0]
+    assert len(results.to_pandas("comparisons")) == len(results.comparisons)
+    html = results._repr_html_()
+    assert "<td>t&lt;</td>" in html
+    assert "<td>1.000</td>" in html
+
+
+@pytest.mark.parametrize("module", ["peval.results", "peval.live"])
+def test_examples_in_docstrings(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    monkeypatch.chdir(ROOT)
+    found = doctest.testmod(importlib.import_module(module))
+    assert found.attempted
+    assert not found.failed
