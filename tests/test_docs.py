@@ -27,6 +27,7 @@ PAGES = (
     "docs/decisions.md",
     "docs/exports.md",
     "docs/library.md",
+    "docs/training.md",
     "docs/performance.md",
 )
 MAKE_TARGETS = {

@@ -1,0 +1,73 @@
+"""The scorer's process beside a training: one line in for each checkpoint, one line out.
+
+In: the options of `peval.Scorer`, then ``{"step", "path"}``. Out: ``{"step", "metrics"}`` or
+``{"step", "error"}``. When the trainer's end of the pipe closes, this process leaves at once, and
+its engine with it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+from typing import IO, Any
+
+from peval.errors import PevalError
+from peval.live import Scorer
+from peval.results import Results
+from peval.types import CONTROL
+
+
+def main() -> None:
+    """Serve the trainer until it lets go."""
+    replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints belongs into the log
+    inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    options = json.loads(sys.stdin.readline())
+    threading.Thread(target=_read, args=(inbox,), daemon=True).start()
+    with Scorer(**options) as scorer:
+        while True:
+            asked = inbox.get()
+            _say(replies, {"step": asked["step"], **_answer(scorer, asked["path"])})
+
+
+def _read(inbox: queue.SimpleQueue[dict[str, Any]]) -> None:
+    for line in sys.stdin:
+        inbox.put(json.loads(line))
+    os._exit(0)  # the engine's guard sees it
+
+
+def _answer(scorer: Scorer, path: str) -> dict[str, Any]:
+    try:
+        results = scorer.score(path)
+    except PevalError as error:
+        return {"error": str(error)}
+    if not results.complete:
+        return {"error": "some requests failed; see its report"}
+    return {"metrics": metrics(results), "n_engine_starts": scorer.n_engine_starts}
+
+
+def metrics(results: Results) -> dict[str, float]:
+    """Return whole tasks' values as ``peval/TASK/METRIC``, and with ``-delta`` less the base's."""
+    (adapter,) = [a["name"] for a in results.adapters if a["method"] != CONTROL]
+    found = {
+        f"peval/{e.task}/{e.metric}": e.value
+        for e in results.estimates
+        if e.adapter == adapter and e.group is None and e.value is not None
+    }
+    return found | {
+        f"peval/{c.task}/{c.metric}-delta": c.delta
+        for c in results.comparisons
+        if c.adapter == adapter and c.group is None and c.delta is not None
+    }
+
+
+def _say(replies: IO[str], message: dict[str, Any]) -> None:
+    replies.write(json.dumps(message) + "\n")
+    replies.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""A real training with checkpoints scored beside it, and what can go wrong there."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted import TOY
+from transformers import TrainerCallback
+
+from peval.errors import RunError, UsageError
+from peval.training import PevalCallback, snapshots
+
+sys.path.insert(0, str(Path(__file__).parent))
+from toy_training import trainer
+
+METRIC = "eval_peval/superni-in-task/rougeL"
+OPTIONS: dict[str, Any] = {
+    "suite": "superni-in-task", "data_dir": str(TOY / "data"), "limit": 4, "dtype": "float32",
+}  # fmt: skip
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+class Slow(TrainerCallback):
+    """Stands for a model that takes its time; an action may happen after some step."""
+
+    def __init__(self, step_s: Callable[[], float], actions: dict[int, Any] | None = None) -> None:
+        self.step_s, self.actions = step_s, actions or {}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        time.sleep(self.step_s())
+        if state.global_step in self.actions:
+            self.actions[state.global_step]()
+
+
+def scored(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in history if METRIC in entry]
+
+
+needs_vllm = pytest.mark.skipif(
+    not importlib.util.find_spec("vllm"), reason="vLLM is not installed"
+)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@needs_vllm
+def test_checkpoints_are_scored_while_training_goes_on(tmp_path: Path) -> None:
+    found = trainer(
+        tmp_path, max_steps=40, save_total_limit=1, metric_for_best_model=METRIC,
+        greater_is_better=True, load_best_model_at_end=True, eval_strategy="steps", eval_steps=10,
+    )  # fmt: skip
+    callback = PevalCallback(found, max_waiting=4, **OPTIONS)
+    found.add_callback(callback)
+    found.add_callback(Slow(lambda: 0.1 if callback.n_scored else 1.0))
+    found.train()
+    entries = scored(found.state.log_history)
+    assert [entry["eval_peval/step"] for entry in entries] == [10, 20, 30, 40]
+    assert entries[0]["step"] < 40  # it came while training went on
+    assert (callback.n_scored, callback.n_skipped, callback.n_engine_starts) == (4, 0, 1)
+    best = max(entries, key=lambda entry: entry[METRIC])
+    assert found.state.best_metric == best[METRIC]
+    assert found.state.best_global_step == best["eval_peval/step"]
+    # The trainer kept one checkpoint alone; the best is there nonetheless, and was loaded.
+    loaded = Path(found.state.best_model_checkpoint or "")
+    assert loaded.name.endswith(f"checkpoint-{found.state.best_global_step}")
+    from safetensors.torch import load_file
+
+    held = load_file(loaded / "adapter_model.safetensors")
+    mine = found.model.state_dict()
+    for name, tensor in held.items():
+        assert mine[name.replace(".weight", ".default.weight")].equal(tensor)
+    runs = sorted(p.name for p in (tmp_path / "peval").glob("*-checkpoint-*"))
+    assert len(runs) == 4
+    manifests = [
+        json.loads((tmp_path / "peval" / run / "manifest.json").read_text()) for run in runs
+    ]
+    assert sum(m["sittings"][0]["n_engine_starts"] for m in manifests) == 1
+    assert len({m["adapters"][0]["sha256"] for m in manifests}) == 4
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@needs_vllm
+def test_training_survives_the_scorer(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    found = trainer(tmp_path, max_steps=12, save_steps=3)
+    callback = PevalCallback(found, **OPTIONS)
+    found.add_callback(callback)
+    pids: list[int] = []
+
+    def kill() -> None:
+        pids.append(callback.scorer_pid or 0)
+        os.kill(pids[0], signal.SIGKILL)
+
+    found.add_callback(Slow(lambda: 0.3, {5: kill}))
+    with caplog.at_level(logging.WARNING, "peval"):
+        found.train()
+    assert found.state.global_step == 12
+    assert any("the scorer died (it ended with status -9)" in text for text in caplog.messages)
+    assert callback.scorer_pid is None
+    assert not list((tmp_path / "peval" / ".waiting").rglob("*.safetensors"))
+
+
+class Fake:
+    """A scorer's process that is never done."""
+
+    pid = 0
+
+    def __init__(self, *rest: object) -> None:
+        self.asked: list[int] = []
+        self.replies: list[dict[str, Any]] = []
+
+    def ask(self, step: int, path: Path) -> None:
+        assert (path / "adapter_model.safetensors").exists()
+        self.asked.append(step)
+
+    def reply(self, timeout_s: float = 0.0) -> dict[str, Any] | None:
+        return self.replies.pop() if self.replies else None
+
+    def close(self) -> None: ...
+
+
+def test_what_falls_behind_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("peval.training.callback.ScorerProcess", Fake)
+    found = trainer(tmp_path, max_steps=5, save_steps=100)
+    callback = PevalCallback(found, every_n_steps=1, last_wait_s=0.1, **OPTIONS)
+    found.add_callback(callback)
+    found.train()
+    skipped = [text for text in caplog.messages if "newer ones came" in text]
+    assert [text.split()[1] for text in skipped] == [f"checkpoint-{i}" for i in (2, 3, 4)]
+    assert callback.n_skipped == 3
+    assert any("0.1 s passed, the last checkpoints are not scored" in t for t in caplog.messages)
+
+
+def test_a_checkpoint_may_vanish_or_the_disk_be_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("peval.training.callback.ScorerProcess", Fake)
+
+    def full(file: Path, copy: Path) -> None:
+        raise OSError(28, "No space left on device", str(copy))
+
+    monkeypatch.setattr(snapshots, "_link", full)
+    found = trainer(tmp_path, max_steps=2, save_steps=1)
+    found.add_callback(PevalCallback(found, **OPTIONS))
+    gone = trainer(tmp_path / "gone", max_steps=1, save_steps=1)
+
+    class Remover(TrainerCallback):
+        def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            shutil.rmtree(tmp_path / "gone" / "checkpoint-1")
+
+    gone.add_callback(Remover())
+    gone.add_callback(PevalCallback(gone, **OPTIONS))
+    found.train()
+    gone.train()
+    said = [text for text in caplog.messages if "is not scored" in text]
+    assert [text.split(":")[2].strip() for text in said] == [
+        "No space left on device", "No space left on device", "No such file or directory",
+    ]  # fmt: skip
+    assert not list((tmp_path / "peval" / ".waiting").rglob("*.safetensors"))
+
+
+def test_another_base_and_a_folder_in_use_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("peval.training.callback.ScorerProcess", Fake)
+    other = shutil.copytree(TOY / "base", tmp_path / "other")
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.5}))
+    first = trainer(tmp_path / "a", max_steps=1)
+    first.add_callback(PevalCallback(first, base=str(other), **OPTIONS))
+    with pytest.raises(UsageError, match="is not what is trained"):
+        first.train()
+    second, third = (trainer(tmp_path / name, max_steps=1) for name in "bc")
+    for one in (second, third):
+        one.add_callback(PevalCallback(one, out=tmp_path / "runs", last_wait_s=0.1, **OPTIONS))
+    holder = second.callback_handler.callbacks[-1]
+    model = second.model
+    holder.on_train_begin(second.args, second.state, second.control, model=model)
+    with pytest.raises(RunError, match="another callback scores into it"):
+        third.train()
+    holder.on_train_end(second.args, second.state, second.control)
+    third.train()
+
+
+def test_options_are_checked_when_the_callback_is_made(tmp_path: Path) -> None:
+    found = trainer(tmp_path, max_steps=1)
+    with pytest.raises(UsageError, match="no option 'limt'"):
+        PevalCallback(found, suite="superni", limt=3)
+    with pytest.raises(UsageError, match="give 'during' or 'end'"):
+        PevalCallback(found, suite="superni", when="later")  # type: ignore[arg-type]
