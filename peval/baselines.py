@@ -40,10 +40,12 @@ def majority_target(samples: Sequence[Sample]) -> dict[str, str]:
 
     A sample counts each of its distinct targets once; of equally frequent targets the first seen
     wins. It looks at the very targets it is scored on, so it stands for the best that one constant
-    answer per cluster can do by exact match. Where every sample is a cluster of its own, one answer
-    serves them all.
+    answer per cluster can do by exact match. Where every sample is a cluster of its own, or has a
+    label, one answer serves them all.
     """
-    is_alone = len({sample.cluster for sample in samples}) == len(samples)
+    is_alone = len({sample.cluster for sample in samples}) == len(samples) or all(
+        sample.labelling for sample in samples
+    )
     of = {sample.id: "" if is_alone else sample.cluster for sample in samples}
     counts: dict[str, Counter[str]] = {}
     for sample in samples:

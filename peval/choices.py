@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from peval.chat import Voice
 from peval.errors import DataError, TaskError
+from peval.labellings import encode_labellings
 from peval.memorization.prompts import encode_probe
 from peval.prompts import (
     Prompt,
@@ -26,7 +27,8 @@ def prompts_of(
 ) -> list[tuple[Prompt, ...]]:
     """Return the prompts of each sample: one to be answered, one with its choices, or several.
 
-    A probe of memorization and another harness's queries make several.
+    A probe of memorization and another harness's queries make several; a sample that does not fit
+    and is to be left out has none.
 
     Raises
     ------
@@ -35,6 +37,8 @@ def prompts_of(
     TaskError
         The voice's chat template refuses to speak, or the answer leaves no room for a prompt.
     """
+    if task.reader == "nlu":
+        return encode_labellings(samples, voice.tokenizer, context_tokens)
     if task.reader == "memorization":
         return encode_probe(samples, task, voice, context_tokens, _asked)
     if any(sample.queries for sample in samples):

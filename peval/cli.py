@@ -153,6 +153,13 @@ def _add_score(commands: Any) -> None:
                          help="let those files run Python code")  # fmt: skip
     _add_memorization(score)
     _add_consent(score)
+    labels = score.add_argument_group("sentence classification (docs/low-resource.md)")
+    labels.add_argument("--shots", type=int, nargs="+", action="extend", default=[], metavar="K",
+                        help="demonstrations in each prompt")  # fmt: skip
+    labels.add_argument("--contexts", type=int, default=10, metavar="N",
+                        help="draws of demonstrations (default: 10)")  # fmt: skip
+    labels.add_argument("--sequence-likelihood", action="store_true",
+                        help="compare whole words where one is several tokens")  # fmt: skip
     how = score.add_argument_group("how")
     how.add_argument("--repeat-engine", action="store_true", help="ask everything once more in "
                      "other batches, to mark differences that the engine alone makes")  # fmt: skip
@@ -297,7 +304,7 @@ def score_command(arguments: argparse.Namespace) -> int:
 
     options = {name: getattr(arguments, name) for name in Job.__dataclass_fields__
                if hasattr(arguments, name)}  # fmt: skip
-    for name in ("adapters", "suites", "tasks", "reuse", "routes"):
+    for name in ("adapters", "suites", "tasks", "reuse", "routes", "shots"):
         options[name] = tuple(options[name])
     kept = {name: getattr(arguments, name) for name in MEMORIZATION_OPTIONS}
     options["memorization"] = {name: value for name, value in kept.items() if value is not None}

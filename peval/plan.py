@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import zip_longest
+from itertools import compress, zip_longest
 
+from peval.errors import DataError
 from peval.prompts import Prompt
-from peval.types import HF, MERGE, Adapter, Base, Decoding, Request, Sample, Task
+from peval.types import HF, MERGE, Adapter, Base, Dataset, Decoding, Request, Sample, Task
 
 KEY_SCHEMA = 1
 ADAPTERS_PER_BATCH = 16
@@ -49,6 +51,33 @@ class Encoded:
     task: Task
     samples: Sequence[Sample]
     prompts: Mapping[str | None, Sequence[Sequence[Prompt]]]
+
+
+def without_unasked(
+    task: Task, found: Dataset, prompts: Mapping[str | None, Sequence[Sequence[Prompt]]]
+) -> tuple[Dataset, Mapping[str | None, Sequence[Sequence[Prompt]]]]:
+    """Return a dataset and its prompts less the samples that are asked of no system, or not of all.
+
+    What is left out is counted, by cluster, in the dataset's notes.
+
+    Raises
+    ------
+    DataError
+        Nothing is left.
+    """
+    kept = [all(asked) for asked in zip(*prompts.values(), strict=True)]
+    if all(kept):
+        return found, prompts
+    if not any(kept):
+        raise DataError(f"{task.name}: no prompt fits: every context is too long for the model")
+    total = Counter(sample.cluster for sample in found.samples)
+    left = Counter(sample.cluster for sample in compress(found.samples, kept))
+    short = [f"{cluster} ({left[cluster]:,} of {n:,} kept)"
+             for cluster, n in total.items() if left[cluster] < n]  # fmt: skip
+    note = f"{task.name}: prompts too long for the model are left out: {', '.join(short)}"
+    samples = tuple(compress(found.samples, kept))
+    fitting = {name: list(compress(theirs, kept)) for name, theirs in prompts.items()}
+    return dataclasses.replace(found, samples=samples, notes=(*found.notes, note)), fitting
 
 
 def plan(

@@ -22,7 +22,7 @@ from peval.bridges import lm_eval_samples
 from peval.bridges.lm_eval_groups import pools_of
 from peval.chat import template_for
 from peval.coding import UNSANDBOXED, check_metrics, is_code, programs_allowed
-from peval.datasets import memorization
+from peval.datasets import memorization, nlu
 from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.machine import file_sha256
 from peval.plan import Serving
@@ -89,6 +89,11 @@ class Job:
         Which checkpoint stands for its series: ``last``, or ``best:TASK``.
     repeat_engine
         Ask everything once more in other batches, to see what the engine alone changes.
+    shots, contexts
+        For tasks of sentence classification: numbers of demonstrations (each makes tasks of its
+        own), and how many contexts are drawn for each.
+    sequence_likelihood
+        Compare the likelihoods of whole words where a verbalizer is several tokens.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -119,6 +124,9 @@ class Job:
     margins: Mapping[str, float] = field(default_factory=dict)
     select: str = "last"
     repeat_engine: bool = False
+    shots: tuple[int, ...] = ()
+    contexts: int = 10
+    sequence_likelihood: bool = False
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -338,6 +346,8 @@ def _expanded(task: Task, job: Job) -> list[Task]:
     if task.reader == "memorization":
         found = memorization.configured(task, job.memorization)
         return [found] if found else []
+    if task.reader == "nlu":
+        return nlu.expand(task, job.shots, job.contexts, job.sequence_likelihood)
     if task.reader != "lm-eval":
         return [task]
     settings = dict(job.lm_eval)

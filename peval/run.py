@@ -18,7 +18,7 @@ from peval.choices import prompts_of
 from peval.datasets.records import read_records
 from peval.machine import record_rate
 from peval.memorization.overlap import overlaps
-from peval.plan import Encoded, plan
+from peval.plan import Encoded, plan, without_unasked
 from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
 from peval.prompts import Prompt, Tokenizer
@@ -68,10 +68,12 @@ def plan_requests(setup: Setup) -> tuple[dict[str, Dataset], list[Request]]:
     """Read the tasks' data and return it by task, with the requests that it makes."""
     tokenizer = load_tokenizer(setup.base)
     data = {task.name: setup.read(task) for task in setup.tasks}
-    encoded = [
-        Encoded(task, samples, _prompts(setup, task, samples, tokenizer))
-        for task, samples in ((task, data[task.name].samples) for task in setup.tasks)
-    ]
+    encoded = []
+    for task in setup.tasks:
+        found = data[task.name]
+        made = _prompts(setup, task, found.samples, tokenizer)
+        data[task.name], prompts = without_unasked(task, found, made)
+        encoded.append(Encoded(task, data[task.name].samples, prompts))
     return data, plan(encoded, setup.base, setup.adapters, setup.serving, setup.job.with_base)
 
 

@@ -16,7 +16,7 @@ from peval.errors import DataError, PevalError, TaskError
 from peval.memorization.aggregates import aggregates as probe_aggregates
 from peval.memorization.scores import SCORER_VERSION as PROBE_VERSION
 from peval.memorization.scores import probe_values
-from peval.scorers import extraction, squad
+from peval.scorers import extraction, labels, squad
 from peval.scorers.choice import score_choice
 from peval.scorers.extraction import RULES, score_answer
 from peval.scorers.text import (
@@ -153,7 +153,9 @@ def _values(
 
 def _value(
     task: Task, sample: Sample, answer: Completion, tokenize: Tokenize
-) -> Mapping[str, float] | Score:
+) -> Mapping[str, Any] | Score:
+    if task.reader == "nlu":
+        return _label_values(task, sample, answer)
     if task.rule is not None:
         return _by_rule(task, answer.key, answer.text, sample)
     if sample.choices and answer.likelihoods:
@@ -164,10 +166,20 @@ def _value(
     return score_text(answer.text, sample.targets, task.metrics, tokenize)
 
 
+def _label_values(task: Task, sample: Sample, answer: Completion) -> Mapping[str, Any]:
+    if answer.likelihoods:
+        values = labels.score_label(answer.likelihoods, sample)
+    else:  # somebody's prediction
+        values = labels.score_chosen(labels.named(answer.text.strip(), sample.choices), sample)
+    return {metric: values[metric] for metric in task.metrics}
+
+
 def aggregates(task: Task) -> Mapping[str, Aggregate]:
     """Return, for metrics that are not plain means of items in [0, 1], how they are computed."""
     if task.reader == "memorization":
         return probe_aggregates(task)
+    if task.reader == "nlu":
+        return {name: Aggregate(compute) for name, compute in labels.OVER_ALL.items()}
     return lm_eval_scores.aggregations(task) if task.reader == "lm-eval" else {}
 
 
@@ -193,10 +205,13 @@ def rule_of(task: Task) -> extraction.Rule:
 
 def score_prediction(
     prediction: str, sample: Sample, task: Task, tokenize: Tokenize
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Score a text that no model said; among choices it is the one chosen."""
     if task.rule is not None:
         return dict(_by_rule(task, sample.id, prediction, sample).values)
+    if task.reader == "nlu":
+        values = labels.score_chosen(prediction, sample)
+        return {metric: values[metric] for metric in task.metrics}
     if sample.choices:
         return dict.fromkeys(task.metrics, float(prediction in sample.targets))
     return score_text(prediction, sample.targets, task.metrics, tokenize)
@@ -212,6 +227,8 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
         parts += [sample.id, sample.cluster, dict(task.settings), PROBE_VERSION]
     if is_code(task):
         parts += [score_version(task), sample.problem]
+    if task.reader == "nlu":
+        parts.append(labels.SCORER_VERSION)
     if task.rule is not None:
         version = squad.SCORER_VERSION if task.rule == SQUAD else extraction.SCORER_VERSION
         parts.append([task.rule, task.profile.prompt, version])

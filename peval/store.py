@@ -28,6 +28,7 @@ from peval.types import (
     Example,
     Instruction,
     Judged,
+    Labelling,
     Likelihood,
     Message,
     Moments,
@@ -111,6 +112,9 @@ class Store:
             fields = self._unpack(body)
             fields |= {name: tuple(fields[name]) for name in ("targets", "choices")}
             fields["queries"] = tuple(map(_query_noun, fields["queries"]))
+            if labelling := fields.get("labelling"):
+                words = tuple(labelling["words"])
+                fields["labelling"] = Labelling(**{**labelling, "words": words})
             sample = Sample(id=sample_id, instruction=instructions.get(row), **fields)
             found.setdefault(task, {})[sample_id] = sample
         return found
@@ -282,6 +286,8 @@ class Store:
         }
         if sample.problem:
             fields["problem"] = sample.problem
+        if sample.labelling:
+            fields["labelling"] = sample.labelling
         digest = hashlib.sha256(_json([fields, row])).digest()
         return task, sample.id, digest, row, self._pack(fields)
 

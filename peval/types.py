@@ -54,7 +54,10 @@ class Profile:
     """
 
     name: str
-    prompt: Literal["tk-instruct", "plain", "tulu1", "tulu2", "codex", "evalplus"]
+    prompt: Literal[
+        "tk-instruct", "plain", "tulu1", "tulu2", "codex", "evalplus",
+        "verbalizers", "minimal", "gpt-3", "eval-harness",
+    ]  # fmt: skip
     n_positive_examples: int
     max_source_tokens: int | None
     instances_per_task: int | None
@@ -76,8 +79,9 @@ class Task:
     version: int
     description: str
     reader: Literal[
-        "superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "tydiqa", "memorization", "code"
-    ]
+        "superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "tydiqa", "memorization", "code",
+        "nlu",
+    ]  # fmt: skip
     split: str
     profile: Profile
     metrics: tuple[str, ...]
@@ -148,6 +152,21 @@ class Query:
 
 
 @dataclass(frozen=True)
+class Labelling:
+    """Which of a sample's ``choices`` a text has, said in words: one for each choice.
+
+    A prompt of more than ``max_tokens`` is cut at its end or left out. Each word must be one token,
+    unless ``as_sequence`` compares the likelihoods of whole words.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    max_tokens: int | None = None
+    too_long: Literal["cut-end", "leave-out"] = "cut-end"
+    as_sequence: bool = False
+
+
+@dataclass(frozen=True)
 class Sample:
     """One item to be answered. ``targets`` are alternatives: any of them is right.
 
@@ -170,6 +189,7 @@ class Sample:
     choices: tuple[str, ...] = ()
     queries: tuple[Query, ...] = ()
     problem: str = ""
+    labelling: Labelling | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peval.bridges import lm_eval_samples
-from peval.datasets import code, hub, jsonl, memorization, splits, superni, tulu
+from peval.datasets import code, hub, jsonl, memorization, nlu, splits, superni, tulu
 from peval.errors import DataError
 from peval.types import Dataset, Task
 
@@ -34,6 +34,8 @@ def read(task: Task, data_dir: Path | None, clusters: Sequence[str] | None = Non
         return memorization.read(task)
     if task.reader == "code":
         return Dataset(code.read(task, data_dir), code.files_of(task, data_dir))
+    if task.reader == "nlu":
+        return Dataset(nlu.read(task, data_dir), nlu.files_of(task, data_dir))
     if task.reader in tulu.READERS:
         return tulu.read(task, data_dir)
     place = _place(data_dir)
@@ -54,6 +56,8 @@ def files_of(
         return memorization.files_of(task)
     if task.reader == "code":
         return code.files_of(task, data_dir)
+    if task.reader == "nlu":
+        return nlu.files_of(task, data_dir)
     if task.reader in tulu.READERS:
         return tulu.files_of(task, data_dir)
     place = _place(data_dir)
