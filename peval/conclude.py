@@ -294,10 +294,12 @@ def _baselines(part: Scored) -> Iterator[Estimate]:
             continue
         scores = [score_prediction(predictions[s.id], s, task, tokenize) for s in part.samples]
         system = Answers(
-            values={m: np.array([score[m] for score in scores]) for m in task.metrics},
+            values={m: results.column([score[m] for score in scores]) for m in task.metrics},
             said=tuple(predictions[s.id] for s in part.samples),
         )
-        yield from results.estimates(task, part.samples, name, system, _baseline_signature)
+        yield from results.estimates(
+            task, part.samples, name, system, _baseline_signature, aggregates(task)
+        )
 
 
 def _baseline_signature(

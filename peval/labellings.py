@@ -43,7 +43,7 @@ def encode_labellings(
 
 
 def _asked(sample: Sample) -> Labelling:
-    if sample.labelling is None:
+    if sample.labelling is None or not sample.labelling.words:
         raise DataError(
             f"the sample {sample.id!r} has labels but nothing to ask (a key without sentences, or "
             "labels for which the profile has no words); `peval rescore --predictions` works"

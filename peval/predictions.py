@@ -6,10 +6,11 @@ Each file is a system of its own in the place of an adapter, so that scores, int
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,14 +146,29 @@ def read_predictions(path: Path, several: bool = False) -> dict[str, tuple[str, 
         The file is missing, empty or malformed.
     """
     found: dict[str, tuple[str, ...]] = {}
-    for where, _, text in files.read_lines(path):
-        key, prediction = _prediction(files.parse(text, where), where)
+    for where, row in _records(path):
+        key, prediction = _prediction(row, where)
         if key in found and not several:
             raise DataError(f"{where}: the id {key!r} stands in an earlier line too")
         found[key] = (*found.get(key, ()), prediction)
     if not found:
-        raise DataError(f"{path}: no lines; expected objects with 'id' and 'prediction'")
+        raise DataError(f"{path}: no lines; expected rows with 'id' and 'prediction'")
     return found
+
+
+def _records(path: Path) -> Iterator[tuple[str, object]]:
+    """Yield each line's record: JSON, or comma-separated under a header (.csv, .txt)."""
+    lines = files.read_lines(path)
+    if path.name.removesuffix(".gz").endswith(".jsonl"):
+        yield from ((where, files.parse(text, where)) for where, _, text in lines)
+        return
+    header: list[str] = []
+    for where, _, text in lines:
+        (cells,) = csv.reader([text])
+        if header:
+            yield where, dict(zip(header, cells, strict=False))
+        else:
+            header = cells
 
 
 def _has_several(task: Task) -> bool:
@@ -184,8 +200,8 @@ def _drawn(task: Task, given: Sequence[Given], samples: Sequence[Sample]) -> Tas
 def _prediction(record: object, where: str) -> tuple[str, str]:
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
-    key = record.get("id", record.get("task_id"))
-    named = ("prediction", "completion", "solution")
+    key = record.get("id", record.get("task_id", record.get("pairID")))
+    named = ("prediction", "completion", "solution", "gold_label")  # the last is HANS's own name
     prediction = next((record[name] for name in named if name in record), None)
     if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
         raise DataError(f"{where}: field 'id' must be text or a whole number")

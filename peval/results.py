@@ -203,7 +203,7 @@ def answers(
     found = [[completions.get(request.key) for request in asked] for asked in requests]
     return Answers(
         values={
-            metric: _column([s.values.get(metric) if s else None for s in scores])
+            metric: column([s.values.get(metric) if s else None for s in scores])
             for metric in task.metrics
         },
         said=tuple(map(_said, found)),
@@ -250,7 +250,7 @@ def _is_empty(completion: Completion) -> bool:
     return not completion.text.strip() or any(not one.text.strip() for one in completion.more)
 
 
-def _column(values: Sequence[Any]) -> NDArray[Any]:
+def column(values: Sequence[Any]) -> NDArray[Any]:
     """Return numbers as floats with NaN where there is none, anything else as objects."""
     if all(value is None or isinstance(value, int | float) for value in values):
         return np.array([math.nan if value is None else value for value in values], dtype=float)

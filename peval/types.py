@@ -155,7 +155,8 @@ class Query:
 class Labelling:
     """Which of a sample's ``choices`` a text has, said in words: one for each choice.
 
-    A prompt of more than ``max_tokens`` is cut at its end or left out. Each word must be one token,
+    Without words, nothing can be asked, but predictions can be scored. A prompt of more than
+    ``max_tokens`` is cut at its end or left out. Each word must be one token,
     unless ``as_sequence`` compares the likelihoods of whole words.
     """
 

@@ -16,6 +16,7 @@ PAGES = (
     "README.md",
     "docs/adapters.md",
     "docs/lm-eval.md",
+    "docs/low-resource.md",
     "docs/chat.md",
     "docs/tulu.md",
     "docs/coding.md",

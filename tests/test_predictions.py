@@ -189,3 +189,29 @@ def test_bbh_published_accuracies_are_reproduced(shared_data, tmp_path, capsys):
     assert len(published) == 27
     for name, metrics in published.items():
         assert 100 * found[f"task:{name}"] == pytest.approx(metrics["accuracy"], abs=1e-9)
+
+
+HANS = {
+    "bert_preds": {
+        "lexical_overlap": (0.9464, 0.1640),
+        "subsequence": (0.9932, 0.0386),
+        "constituent": (0.9844, 0.1612),
+    }
+}
+
+
+def test_hans_published_accuracies_are_reproduced(shared_data, tmp_path, capsys):
+    """The authors' own file: comma-separated, with more than two labels named."""
+    said = shared_data / "hans" / "bert_preds.txt"
+    run = tmp_path / "run"
+    flags = ["--task", "hans", "--data-dir", str(shared_data), "--out", str(run)]
+    assert main(["rescore", "--predictions", str(said), *flags]) == 0
+    found = peval.load(run)
+    for heuristic, (entailed, not_entailed) in HANS["bert_preds"].items():
+        for label, expected in (("entailment", entailed), ("non-entailment", not_entailed)):
+            group = f"category:{heuristic}, {label}"
+            estimate = found.estimate("hans", "accuracy", "bert_preds.txt", group)
+            assert (round(estimate.value, 4), estimate.n_items) == (expected, 5000)
+    majority = found.estimate("hans", "accuracy", "majority-target")
+    assert majority.value == 0.5
+    capsys.readouterr()

@@ -151,10 +151,10 @@ def _sample(asked: _Asked, row: Row, context: str, name: str, cluster: str) -> S
     )
 
 
-def _labelling(asked: _Asked, row: Row, context: str) -> Labelling | None:
-    """Return what is asked; nothing where the file is a key, or the profile has no words."""
+def _labelling(asked: _Asked, row: Row, context: str) -> Labelling:
+    """Return what is asked: nothing where the file is a key, or the profile has no words."""
     if asked.pattern is None or not row.texts:
-        return None
+        return Labelling("", ())
     return Labelling(
         context + asked.pattern.question(row.texts),
         asked.pattern.verbalizers,
