@@ -152,7 +152,7 @@ def read_predictions(path: Path, several: bool = False) -> dict[str, tuple[str, 
             raise DataError(f"{where}: the id {key!r} stands in an earlier line too")
         found[key] = (*found.get(key, ()), prediction)
     if not found:
-        raise DataError(f"{path}: no lines; expected rows with 'id' and 'prediction'")
+        raise DataError(f"{path}: no lines; expected objects with 'id' and 'prediction'")
     return found
 
 
