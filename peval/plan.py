@@ -100,7 +100,7 @@ def plan(
     with_base
         Whether the base itself is asked as the control (in the first round).
     """
-    together = [a for a in adapters if a.route != MERGE and a.vocabulary_size is None]
+    together = [a for a in adapters if a.route != MERGE]
     rounds: list[list[Adapter | None]] = [
         list(together[start : start + ADAPTERS_PER_BATCH])
         for start in range(0, len(together), ADAPTERS_PER_BATCH)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from peval import adapters as adapter_files
 from peval.adapters.routes import PROMPT, ROUTES
 from peval.errors import UsageError
-from peval.types import HF, Adapter, Base, EngineSpec, Sample
+from peval.types import HF, MERGE, Adapter, Base, EngineSpec, Sample
 
 
 def routed(adapters: Sequence[Adapter], wanted: Sequence[str], engine: str) -> tuple[Adapter, ...]:
@@ -78,14 +78,15 @@ def with_control(
 def specs(whole: EngineSpec) -> Iterator[EngineSpec]:
     """Yield the engines that a run needs, in the order in which they are asked.
 
-    A checkpoint with a vocabulary of its own cannot take the base's place in a live engine, so it
-    has one to itself; the last is transformers.
+    A checkpoint with another embedding or output layer cannot take the base's place in a live
+    engine (vLLM 0.32 reloads a tied embedding wrongly), so it has one to itself. The last is
+    transformers.
     """
     if whole.kind == HF:
         yield whole
         return
     second = [a for a in whole.adapters if a.route == HF]
-    alone = [a for a in whole.adapters if a.route != HF and a.vocabulary_size is not None]
+    alone = [a for a in whole.adapters if a.route == MERGE and a.is_apart]
     rest = [a for a in whole.adapters if a not in second and a not in alone]
     yield replace(whole, adapters=tuple(rest))
     yield from (replace(whole, adapters=(one,)) for one in alone)

@@ -238,7 +238,8 @@ class Adapter:
     ``sha256`` covers its tensors and the part of its config that has an effect. ``rank`` is 0 for
     methods without one. ``changes_nothing`` is true when every update it holds is exactly zero.
     ``route`` is the way in which an engine applies it. ``vocabulary_size`` is given where its
-    embedding has another size than the base's.
+    embedding has another size than the base's; ``is_apart`` says that its weights cannot take the
+    base's place in a live engine.
     """
 
     name: str
@@ -251,6 +252,7 @@ class Adapter:
     changes_nothing: bool
     route: str = NATIVE
     vocabulary_size: int | None = None
+    is_apart: bool = False
 
     @property
     def is_control(self) -> bool:

@@ -147,6 +147,9 @@ KINDS: dict[str, Kind] = {
     "multitask-prompt": _kind(
         "MultitaskPromptTuningConfig", num_virtual_tokens=4, num_tasks=2, num_ranks=1
     ),
+    "multitask-one": _kind(
+        "MultitaskPromptTuningConfig", num_virtual_tokens=4, num_tasks=1, num_ranks=1
+    ),
     "adaption-prompt": _kind("AdaptionPromptConfig", adapter_len=3, adapter_layers=2),
     "cpt": _kind(
         "CPTConfig", cpt_token_ids=[1, 2, 3], cpt_mask=[1, 1, 1], cpt_tokens_type_mask=[1, 2, 3]
@@ -210,7 +213,7 @@ def _make_base(name: str, path: Path) -> None:
     (path / "tokenizer.json").write_text("{}")
 
 
-def make(name: str, path: Path, bases: Path) -> Path:
+def make(name: str, path: Path, bases: Path, is_trained: bool = True) -> Path:
     """Make the checkpoint of a kind, and its base in ``bases`` where it is not the toy's."""
     import peft
     import torch
@@ -228,7 +231,7 @@ def make(name: str, path: Path, bases: Path) -> Path:
     if kind.initial:
         adapted.save_pretrained(path / kind.initial)
     for parameter in adapted.parameters():
-        if parameter.requires_grad:
+        if parameter.requires_grad and is_trained:
             with torch.no_grad():
                 parameter.add_(torch.randn_like(parameter) * SPREAD)
     adapted.save_pretrained(path)

@@ -89,6 +89,7 @@ def as_adapter(path: Path, name: str, found: Checkpoint | Whole) -> Adapter:
         changes_nothing=found.changes_nothing,
         route=found.route.name,
         vocabulary_size=found.plan.rows if found.plan else None,
+        is_apart=bool(found.plan and (found.plan.rows or found.plan.new_words)),
     )
 
 
@@ -158,6 +159,7 @@ def _whole_adapter(path: Path, name: str, whole: Whole) -> Adapter:
         changes_nothing=not whole.changed,
         route=MERGE,
         vocabulary_size=whole.rows,
+        is_apart=whole.new_words,
     )
 
 

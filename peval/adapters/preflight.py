@@ -28,13 +28,15 @@ _PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING", "PREFIX_TUNI
 class Plan:
     """What an adapter must hold and may hold; ``modules`` are those that its method changes.
 
-    ``rows`` is the vocabulary's size where the adapter brings another one.
+    ``rows`` is the vocabulary's size where the adapter brings another one. ``new_words`` says that
+    the embedding or the output layer has other values with the adapter.
     """
 
     required: Tensors
     optional: Tensors = field(default_factory=dict)
     modules: tuple[Module, ...] = ()
     rows: int | None = None
+    new_words: bool = False
 
 
 def check(file: Path, entries: Entries, config: Config, base: BaseModel) -> Plan:
@@ -83,7 +85,8 @@ def expected(file: Path, entries: Entries, config: Config, base: BaseModel) -> P
         required |= _norm_biases(modules, base)
     required |= {f"base_model.{k}": v for k, v in shared_tensors(config, modules).items()}
     required |= _biases(config, base, prefix, modules, entries)
-    required |= _saved_modules(config, base, prefix, everything)
+    saved = _saved_modules(config, base, prefix, everything)
+    required |= saved
     required |= _tokens(config, "trainable_token_indices", everything, base, "token_adapter.")
     optional = _embeddings(everything, modules, base)
     optional |= _tied_tokens(config, base, everything)
@@ -91,7 +94,15 @@ def expected(file: Path, entries: Entries, config: Config, base: BaseModel) -> P
         required |= _embeddings(everything, modules, base)  # PEFT stores both, tied or not
     for name in required.keys() & optional.keys():
         del optional[name]
-    return Plan(required, optional, modules, rows)
+    changed = {m.weight for m in modules} | {base.find(_bare(name)) for name in saved}
+    new_words = any(".token_adapter." in name or "trainable_tokens" in name for name in required)
+    new_words = new_words or any(is_words(weight, base) for weight in changed if weight)
+    return Plan(required, optional, modules, rows, new_words)
+
+
+def is_words(weight: str, base: BaseModel) -> bool:
+    """Say whether a weight is the embedding or the output layer."""
+    return weight == base.embedding or weight.removesuffix(".weight").endswith("lm_head")
 
 
 def check_dtypes(file: Path, entries: Entries) -> None:
@@ -197,6 +208,10 @@ def _saved_modules(
     return found
 
 
+def _bare(tensor: str) -> str:
+    return tensor.removeprefix(PREFIX).removesuffix(".weight")
+
+
 def _ancestors(tensor: str) -> Iterator[str]:
     parts = tensor.split(".")
     return (".".join(parts[:n]) for n in range(1, len(parts)))
@@ -245,7 +260,9 @@ def _trainable_tokens(config: Config, base: BaseModel, everything: tuple[Module,
         config.refuse("token_indices", f"token {max(ids)} is beyond the vocabulary of {rows}")
     name = "trainable_tokens_delta"
     tied: Tensors = {f"{PREFIX}lm_head.{name}": (len(ids), width)} if base.is_tied else {}
-    return Plan({f"{PREFIX}{tables[0].name}.{name}": (len(ids), width)}, tied, tuple(tables))
+    return Plan(
+        {f"{PREFIX}{tables[0].name}.{name}": (len(ids), width)}, tied, tuple(tables), new_words=True
+    )
 
 
 def _embeddings(

@@ -10,7 +10,7 @@ from typing import Any
 
 from peval.adapters.basemodel import BaseModel
 from peval.adapters.config import CONFIG_FILE
-from peval.adapters.preflight import Entries, check_dtypes, refuse
+from peval.adapters.preflight import Entries, check_dtypes, is_words, refuse
 from peval.adapters.weights import survey
 from peval.bases import weight_files
 from peval.errors import AdapterError
@@ -31,7 +31,8 @@ _FREE = frozenset({
 class Whole:
     """A vetted whole checkpoint; ``changed`` are the tensors that differ from the base's.
 
-    ``rows`` is the vocabulary's size where it is another than the base's.
+    ``rows`` is the vocabulary's size where it is another than the base's; ``new_words`` says that
+    the embedding or the output layer is among the changed.
     """
 
     config: Mapping[str, Any]
@@ -40,6 +41,7 @@ class Whole:
     sha256: str
     changed: tuple[str, ...]
     rows: int | None
+    new_words: bool
 
     @property
     def method(self) -> str:
@@ -89,7 +91,8 @@ def read_whole(path: Path, base: Base | None, model: BaseModel | None) -> Whole:
     changed, rows = _changed(entries, where, base), config.get("vocab_size")
     if base is None or type(rows) is not int or rows == base.vocabulary_size:
         rows = None
-    return Whole(config, tuple(files), entries, digest.hexdigest(), changed, rows)
+    new_words = rows is not None or model is None or any(is_words(name, model) for name in changed)
+    return Whole(config, tuple(files), entries, digest.hexdigest(), changed, rows, new_words)
 
 
 def _check_config(file: Path, config: Mapping[str, Any], model: BaseModel) -> None:

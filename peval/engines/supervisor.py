@@ -219,12 +219,19 @@ class SupervisedEngine:
     def _start_once(self) -> None:
         self.launch()
         try:
-            (self.ready,) = self._receive(self._start_timeout_s)
+            self.ready = self._first_words()
             self._is_up = True
             self.n_starts += 1
         finally:
             if not self._is_up:
                 self._kill()
+
+    def _first_words(self) -> Message:
+        """Wait for what a worker says of itself; before it, there may be signs of life."""
+        while True:
+            for message in self._receive(self._start_timeout_s):
+                if message["event"] == "ready":
+                    return message
 
     def _kill(self) -> None:
         self._is_up = False

@@ -1,83 +1,102 @@
-"""vLLM behind the worker: one engine, the base and all adapters in the same batch."""
+"""vLLM behind the worker: one engine, the base and its adapters, each by its route."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from peval.engines import vllm_cpu, vllm_moments
 from peval.engines.decoder import AnswerDecoder
+from peval.engines.merger import Merger
+from peval.engines.scratch import Scratch
 from peval.engines.seeds import first_seed
 from peval.engines.vllm_likelihood import LikelihoodRequests
-from peval.engines.wire import Message, joined
+from peval.engines.vllm_loras import Loras
+from peval.engines.vllm_prompts import TrainedPrompts
+from peval.engines.vllm_weights import LiveWeights, wait_for
+from peval.engines.wire import Message, failed, joined
 from peval.errors import EngineError
-from peval.types import Adapter, Completion, Drawn, EngineSpec, LoraRoom, Request
+from peval.types import MERGE, Adapter, Completion, Drawn, EngineSpec, LoraRoom, Request
 
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 _MAX_LORAS = 16
 _OUTPUT = "lm_head"
+_PATIENCE_S = 0.5
 
 
 class VllmBackend:
-    """An ``LLMEngine`` with its adapters loaded."""
+    """An ``LLMEngine`` in which each adapter is applied by its route.
 
-    def __init__(self, spec: EngineSpec) -> None:
+    The base, LoRAs and trained prompts share batches. Adapters on the route ``merge`` take the
+    base's place in turn: their requests wait until all others in the engine are answered. One that
+    is ``is_apart`` has this engine to itself.
+    """
+
+    def __init__(self, spec: EngineSpec, scratch: Scratch, tick: Callable[[], None]) -> None:
         on_cpu = _prepare_platform()
         import vllm
         from vllm.engine.arg_utils import EngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
 
+        self._merged = {a.name for a in spec.adapters if a.route == MERGE and not a.is_apart}
+        merger = Merger(spec, [a for a in spec.adapters if a.route == MERGE], scratch)
+        self._spec, self._scratch = spec, scratch
+        self._numbers: dict[str, int] = {}
+        self._loras = Loras(spec, scratch)
+        prompts = TrainedPrompts.of(spec)
+        self._prompts = prompts
         known = [field.name for field in dataclasses.fields(EngineArgs)]
-        arguments = engine_arguments(spec, on_cpu, known)
+        as_loras = dataclasses.replace(spec, adapters=tuple(self._loras.adapters))
+        arguments = engine_arguments(as_loras, on_cpu, known) | prompts.arguments(spec)
+        apart = next((a for a in spec.adapters if a.route == MERGE and a.is_apart), None)
+        if apart is not None:
+            arguments |= {"model": str(wait_for(merger, apart.name, tick))}
+            arguments |= {"tokenizer": str(spec.base.path)}
         # vLLM's defaults depend on who asks; those of its offline class have the largest batches.
         self._engine = LLMEngine.from_engine_args(
             EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
         )
+        self._loras.load(self._engine, self._numbers)
         self._decoder = AnswerDecoder(spec.base.path)
-        self._loras: dict[str, Any] = {}
-        self._numbers: dict[str, int] = {}
-        refused = self._load_adapters(spec.adapters)
+        self._weights = LiveWeights(self._engine, spec.base.path, merger)
         config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
-        on_output = _OUTPUT in _modules(spec.adapters, spec.room)
+        self._later: dict[str | None, list[Request]] = {}
+        on_output = _OUTPUT in _modules(as_loras.adapters, spec.room)
         self._likelihoods = LikelihoodRequests(self._ask, self._install_moments, on_output)
         self.ready: Message = {
             "engine": "vllm",
             "version": vllm.__version__,
             "device": "cpu" if on_cpu else "cuda",
             "dtype": str(config.model_config.dtype).removeprefix("torch."),
-            "max_model_len": config.model_config.max_model_len,
+            "max_model_len": spec.max_model_len,
             "max_num_seqs": config.scheduler_config.max_num_seqs,
             "window": 4 * config.scheduler_config.max_num_seqs,
-            "refused": refused,
+            "refused": self._loras.refused | prompts.refused,
         }
 
-    def _load_adapters(self, adapters: tuple[Adapter, ...]) -> dict[str, str]:
-        """Load every adapter now: one that fails inside a batch takes the engine with it."""
-        from vllm.lora.request import LoRARequest
-
-        self._loras, refused = {}, {}
-        for adapter in adapters:
-            # vLLM knows loaded weights by number, its prefix cache by name: both stand for content.
-            number = self._numbers.setdefault(adapter.sha256, len(self._numbers) + 1)
-            lora = LoRARequest(adapter.sha256, number, str(adapter.path))
-            try:
-                self._engine.add_lora(lora)
-            except Exception as error:  # vLLM raises bare Exception here; only this adapter fails
-                refused[adapter.name] = " ".join(str(error).split())[:300]
-            else:
-                self._loras[adapter.name] = lora
-        return refused
-
     def adopt(self, adapters: tuple[Adapter, ...]) -> None:
-        """Load these adapters in place of the ones before; weights that are loaded stay so."""
-        self.ready["refused"] = self._load_adapters(adapters)
+        """Load these LoRAs in place of the ones before; weights that are loaded stay so."""
+        self._loras = Loras(dataclasses.replace(self._spec, adapters=adapters), self._scratch)
+        self._loras.load(self._engine, self._numbers)
+        known = {adapter.name for adapter in self._loras.adapters} | {*self._loras.refused}
+        others = {a.name: f"a running engine takes no {a.route}" for a in adapters
+                  if a.name not in known}  # fmt: skip
+        self.ready["refused"] = self._loras.refused | others
 
     def submit(self, request: Request) -> None:
-        """Hand a request to the engine."""
+        """Hand a request to the engine, or keep it until its weights have their turn."""
+        turn = request.adapter if request.adapter in self._merged else None
+        if turn == self._weights.current:
+            self._begin(request)
+        else:
+            self._later.setdefault(turn, []).append(request)
+
+    def _begin(self, request: Request) -> None:
         if request.choices:
             self._likelihoods.submit(request)
         else:
@@ -86,19 +105,37 @@ class VllmBackend:
             self._ask(request.key, request.prompt_token_ids, sampling, request.adapter)
 
     def _ask(self, name: str, ids: tuple[int, ...], sampling: Any, adapter: str | None) -> None:
-        lora = self._loras[adapter] if adapter else None
-        prompt = {"prompt_token_ids": list(ids)}
+        prompt: dict[str, Any] = {"prompt_token_ids": list(ids)}
+        if adapter is not None and adapter in self._prompts:
+            prompt = {"prompt_embeds": self._prompts.embedded(adapter, ids)}
+        lora = self._loras.request_of(adapter)
         self._engine.add_request(name, prompt, sampling, lora_request=lora)
+
+    def _turn(self) -> list[Completion]:
+        """Give the next weights their turn; return the failures of weights that cannot have it."""
+        name = next(iter(self._later))
+        try:
+            if self._weights.turn_to(name, _PATIENCE_S):
+                for request in self._later.pop(name):
+                    self._begin(request)
+        except EngineError as error:
+            return [failed(request, str(error)) for request in self._later.pop(name)]
+        return []
 
     def _install_moments(self) -> None:
         self._engine.collective_rpc(vllm_moments.INSTALL)
 
     def has_work(self) -> bool:
         """Whether a request is unanswered."""
+        return bool(self._is_busy() or self._later)
+
+    def _is_busy(self) -> bool:
         return bool(self._requests or self._likelihoods)
 
     def step(self) -> list[Completion]:
-        """Run one batch."""
+        """Run one batch, or change the weights where there is nothing more to do with these."""
+        if not self._is_busy():
+            return self._turn()
         finished = [self._completion(out) for out in self._engine.step() if out.finished]
         return [completion for completion in finished if completion]
 
@@ -106,7 +143,8 @@ class VllmBackend:
         if output.request_id not in self._requests:
             return self._likelihoods.take(output)
         request = self._requests.pop(output.request_id)
-        if tuple(output.prompt_token_ids) != request.prompt_token_ids:
+        is_ours = request.adapter in self._prompts  # embeddings come back without token ids
+        if not is_ours and tuple(output.prompt_token_ids) != request.prompt_token_ids:
             raise RuntimeError("engine poisoned: it answered another prompt than it was asked")
         drawn = [self._drawn(request, answer) for answer in output.outputs]
         why = next(filter(None, (self._complaint(request, one) for one in output.outputs)), None)

@@ -18,6 +18,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import BinaryIO, Protocol
 
+from peval.engines.scratch import Scratch, fork_cleaner, new_scratch
 from peval.engines.wire import (
     Message,
     completion_message,
@@ -108,7 +109,10 @@ def main() -> None:
 
 def _main() -> None:
     requests_fd, events_fd, guard_fd = map(int, sys.argv[1:4])
+    scratch = new_scratch()
+    alarm = fork_cleaner(scratch, (requests_fd, events_fd, guard_fd))
     fork_guard(guard_fd, (requests_fd, events_fd))
+    os.close(alarm)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_to_itself(requests_fd, events_fd)
     os.environ.update(_OFFLINE)
@@ -118,7 +122,7 @@ def _main() -> None:
     events = Events(os.fdopen(events_fd, "wb"))
     first = inbox.get()
     if first is not None:
-        _run(read_spec(first), inbox, events)
+        _run(read_spec(first), scratch, inbox, events)
 
 
 def fork_guard(guard_fd: int, other_fds: Iterable[int]) -> None:
@@ -164,9 +168,11 @@ def _read_in_background(pipe: BinaryIO) -> queue.SimpleQueue[Message | None]:
     return inbox
 
 
-def _run(spec: EngineSpec, inbox: queue.SimpleQueue[Message | None], events: Events) -> None:
+def _run(
+    spec: EngineSpec, scratch: Scratch, inbox: queue.SimpleQueue[Message | None], events: Events
+) -> None:
     try:
-        backend = _load(spec, events)
+        backend = _load(spec, scratch, events)
     except EngineError as error:
         events.send([{"event": "fatal", "why": str(error)}])
         return
@@ -175,11 +181,11 @@ def _run(spec: EngineSpec, inbox: queue.SimpleQueue[Message | None], events: Eve
     backend.close()
 
 
-def _load(spec: EngineSpec, events: Events) -> Backend:
+def _load(spec: EngineSpec, scratch: Scratch, events: Events) -> Backend:
     if spec.kind == "vllm":
         from peval.engines.vllm_backend import VllmBackend
 
-        return VllmBackend(spec)
+        return VllmBackend(spec, scratch, events.tick)
     from peval.engines.hf_backend import HfBackend
 
     return HfBackend(spec, events.tick)
@@ -231,8 +237,10 @@ def refusal(spec: EngineSpec, ready: Message, request: Request) -> str | None:
         return f"temperature {request.decoding.temperature:g} is outside 0 to 2"
     if not all(map(len, request.choices)):
         return "a choice is empty"
-    if not all(0 <= i < spec.base.vocabulary_size for i in chain(ids, *request.choices)):
-        return f"a token id is outside the vocabulary of {spec.base.vocabulary_size}"
+    own = (a.vocabulary_size for a in spec.adapters if a.name == request.adapter)
+    n_words = next(own, None) or spec.base.vocabulary_size
+    if not all(0 <= i < n_words for i in chain(ids, *request.choices)):
+        return f"a token id is outside the vocabulary of {n_words}"
     if n_tokens > int(ready["max_model_len"]):
         return (
             f"the prompt's {len(ids)} tokens and an answer of {answer} "

@@ -79,6 +79,7 @@ EXPECTED: dict[str, tuple[str, str, list[int], str]] = {
     "p-tuning": ("P-tuning", PROMPT, [], "4 trained vectors"),
     "p-tuning-lstm": ("P-tuning", PROMPT, [], "4 trained vectors"),
     "multitask-prompt": ("multitask prompt tuning", PROMPT, [], "2 tasks"),
+    "multitask-one": ("multitask prompt tuning", PROMPT, [], "4 trained vectors"),
     "prefix-tuning": ("prefix tuning", HF, [], "every layer's attention"),
     "prefix-tuning-projection": ("prefix tuning", HF, [], "every layer's attention"),
     "prefix-shared-heads": ("prefix tuning", HF, [], "every layer's attention"),
