@@ -91,7 +91,8 @@ def test_noop_is_exactly_the_base_and_flagged(undisturbed: Path) -> None:
         assert c["n_identical"] == c["n_items"]
     assert [a["name"] for a in found["adapters"] if a["changes_nothing"]] == ["noop"]
     report = (undisturbed / "report.md").read_text()
-    assert "`noop` gave exactly the base's answer" in report
+    assert "`noop` gives the base's answer to every one of" in report
+    assert "the update it holds is exactly zero" in report
     assert "its update is exactly zero" in report
 
 

@@ -58,8 +58,10 @@ def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> 
         low, high = wilson_bounds(p, n_units)
     else:
         quantile = _t(n_units - 1, QUANTILE)
-        error = reach(x, index, QUANTILE) / quantile
-        low, high = wilson_bounds(p, p * (1 - p) / error**2, quantile)
+        variance = (reach(x, index, QUANTILE) / quantile) ** 2
+        # Scores apart by next to nothing have a variance that no number is small enough for.
+        n_trials = p * (1 - p) / variance if variance > 0 else n_units
+        low, high = wilson_bounds(p, n_trials, quantile)
     return Interval(p, low, high, len(x), n_units)
 
 
