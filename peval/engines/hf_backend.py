@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from peval.engines.decoder import AnswerDecoder
 from peval.engines.hf_likelihood import likelihoods
+from peval.engines.hf_models import HfModels
 from peval.engines.seeds import first_seed
 from peval.engines.wire import Message, joined
 from peval.errors import EngineError
@@ -18,7 +18,7 @@ _WINDOW = 256
 
 
 class HfBackend:
-    """``AutoModelForCausalLM`` with all adapters loaded, one active at a time.
+    """The base and each adapter in a model of their own; see `hf_models`.
 
     ``tick`` is called for every token, as one batch can take minutes.
     """
@@ -31,45 +31,18 @@ class HfBackend:
             raise EngineError(f"the hf engine has no engine arguments; got {sorted(spec.options)}")
         self._tick = tick
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        path = str(spec.base.path)
         self._decoder = AnswerDecoder(spec.base.path)
-        model = transformers.AutoModelForCausalLM.from_pretrained(path, dtype=spec.dtype)
-        # Fresh, or the base's own sampling defaults would leak into every answer.
-        model.generation_config = transformers.GenerationConfig()
-        self._model: Any = model.to(self._device).eval()
-        self._adapters: dict[str, str] = {}
-        refused = self._load_adapters(spec.adapters)
+        self._models = HfModels(spec, self._device)
         self._waiting: list[Request] = []
         self.ready: Message = {
             "engine": "hf",
             "version": transformers.__version__,
             "device": self._device,
-            "dtype": str(model.dtype).removeprefix("torch."),
+            "dtype": self._models.dtype,
             "max_model_len": spec.max_model_len,
             "window": _WINDOW,
-            "refused": refused,
+            "refused": self._models.refused,
         }
-
-    def _load_adapters(self, adapters: tuple[Adapter, ...]) -> dict[str, str]:
-        refused = {}
-        for number, adapter in enumerate(a for a in adapters if not a.is_control):
-            try:
-                self._load_adapter(adapter, f"adapter{number}")
-            except Exception as error:  # peft raises anything; only this adapter fails
-                refused[adapter.name] = " ".join(str(error).split())[:300]
-        self._model.eval()
-        return refused
-
-    def _load_adapter(self, adapter: Adapter, name: str) -> None:
-        from peft import PeftModel
-
-        if isinstance(self._model, PeftModel):
-            self._model.load_adapter(str(adapter.path), adapter_name=name)
-        else:
-            self._model = PeftModel.from_pretrained(
-                self._model, str(adapter.path), adapter_name=name
-            )
-        self._adapters[adapter.name] = name
 
     def adopt(self, adapters: tuple[Adapter, ...]) -> None:
         """Refuse: transformers is started anew for other adapters (`peval.engines.room`)."""
@@ -88,14 +61,8 @@ class HfBackend:
         first = self._waiting[0]
         if first.choices:
             self._tick()
-            with self._only(first.adapter):
-                return [likelihoods(self._model, self._waiting.pop(0), self._device)]
-        alike = [
-            request
-            for request in self._waiting
-            if not request.choices
-            and (request.adapter, request.decoding) == (first.adapter, first.decoding)
-        ]
+            return [likelihoods(self._models.of(first.adapter), self._waiting.pop(0), self._device)]
+        alike = [request for request in self._waiting if self._may_share(first, request)]
         # A sampled answer has its own seed, so it is drawn alone.
         if first.decoding.temperature > 0:
             batch = alike[:1]
@@ -118,35 +85,49 @@ class HfBackend:
         batches = (self._answer([request] * min(_BATCH, n - at), seed + at) for at in starts)
         return joined(request.key, [drawn for batch in batches for drawn in batch])
 
+    def _may_share(self, first: Request, other: Request) -> bool:
+        """Tell whether two requests can be answered in one batch."""
+        alike = (other.adapter, other.decoding) == (first.adapter, first.decoding)
+        if not alike or other.choices:
+            return False
+        may_pad = self._models.is_encoder_decoder or self._models.of(first.adapter).may_pad
+        return may_pad or len(other.prompt_token_ids) == len(first.prompt_token_ids)
+
     def _answer(self, batch: list[Request], seed: int) -> list[Drawn]:
+        import torch
+
+        applied = self._models.of(batch[0].adapter)
+        ids, mask = self._padded(batch)
+        # An encoder-decoder's answer begins after its start token, another's after the prompt.
+        start = 1 if self._models.is_encoder_decoder else ids.shape[1]
+        torch.manual_seed(seed)
+        with torch.inference_mode():
+            output = applied.model.generate(
+                input_ids=ids.to(self._device),
+                attention_mask=mask.to(self._device),
+                generation_config=self._generation(batch[0]),
+                stopping_criteria=[self._stopper(batch, start)],
+                **applied.extra,
+            )
+        answers = output[:, start:].tolist()
+        return [self._one(r, a) for r, a in zip(batch, answers, strict=True)]
+
+    def _padded(self, batch: list[Request]) -> tuple[Any, Any]:
+        """Return prompts of one width and what of them counts: (batch, width) each.
+
+        Padding stands before a prompt that is gone on with, and after one that is encoded.
+        """
         import torch
 
         width = max(len(request.prompt_token_ids) for request in batch)
         ids = torch.zeros((len(batch), width), dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, request in enumerate(batch):
-            start = width - len(request.prompt_token_ids)
-            ids[row, start:] = torch.tensor(request.prompt_token_ids)
-            mask[row, start:] = 1
-        torch.manual_seed(seed)
-        with torch.inference_mode(), self._only(batch[0].adapter):
-            output = self._model.generate(
-                input_ids=ids.to(self._device),
-                attention_mask=mask.to(self._device),
-                generation_config=self._generation(batch[0]),
-                stopping_criteria=[self._stopper(batch, width)],
-            )
-        answers = output[:, width:].tolist()
-        return [self._one(r, a) for r, a in zip(batch, answers, strict=True)]
-
-    def _only(self, adapter: str | None) -> AbstractContextManager[object]:
-        if adapter in self._adapters:
-            self._model.set_adapter(self._adapters[adapter])
-            return nullcontext()
-        if self._adapters:
-            context: AbstractContextManager[object] = self._model.disable_adapter()
-            return context
-        return nullcontext()
+            n = len(request.prompt_token_ids)
+            place = slice(n) if self._models.is_encoder_decoder else slice(width - n, width)
+            ids[row, place] = torch.tensor(request.prompt_token_ids)
+            mask[row, place] = 1
+        return ids, mask
 
     def _generation(self, request: Request) -> Any:
         from transformers import GenerationConfig
@@ -164,16 +145,17 @@ class HfBackend:
             max_new_tokens=decoding.max_tokens,
             eos_token_id=list(eos) or None,
             pad_token_id=eos[0] if eos else 0,
+            decoder_start_token_id=self._models.decoder_start,
             **sampled,
         )
 
-    def _stopper(self, batch: list[Request], width: int) -> Callable[..., Any]:
+    def _stopper(self, batch: list[Request], start: int) -> Callable[..., Any]:
         """Return a criterion that ends the rows whose text holds a stop string, and ticks."""
         import torch
 
         def stop(input_ids: Any, scores: Any, **kwargs: Any) -> Any:
             self._tick()
-            answers = input_ids[:, width:].tolist()
+            answers = input_ids[:, start:].tolist()
             rows = [self._decoder.has_stop(r, a) for r, a in zip(batch, answers, strict=True)]
             return torch.tensor(rows, device=input_ids.device)
 
