@@ -93,7 +93,8 @@ def _load(path: str, dtype: str, device: str) -> Any:
     model: Any = auto.from_pretrained(path, dtype=dtype)
     # Fresh, or the base's own sampling defaults would leak into every answer.
     model.generation_config = transformers.GenerationConfig()
-    return model.to(device).eval()
+    # Frozen as PEFT freezes them: torch multiplies by weights to be trained in another way.
+    return model.to(device).eval().requires_grad_(False)
 
 
 def _apply(base: Any, adapter: Adapter, dtype: str, device: str) -> tuple[Applied, bool]:
