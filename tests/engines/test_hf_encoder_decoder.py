@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,17 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "prefix": ("PrefixTuningConfig", {"num_virtual_tokens": 3}),
     "prompt": ("PromptTuningConfig", {"num_virtual_tokens": 3}),
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small models on cores that other tests use too: waiting threads would cost more."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 def seq2seq(path: Path) -> Any:

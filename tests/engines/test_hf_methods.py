@@ -24,7 +24,7 @@ N_TOKENS = 6
 LENGTHS = (5, 14, 14, 9)
 UNSERVED = {
     "target-parameters", "vblora-topk", "cpt", "randlora", "shira", "psoft", "poly",
-    "pissa-random", "multitask-prompt",
+    "pissa-random", "multitask-prompt", "multitask-one",
 }  # fmt: skip
 WHOLE = {"full": "", "bias-only": ".bias"}
 ON = {
@@ -32,6 +32,17 @@ ON = {
     for base in ("toy", "biased", "gpt2")
 }
 ON["biased"] += WHOLE
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Small models on cores that other tests use too: waiting threads would cost more."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")
