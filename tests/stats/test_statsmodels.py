@@ -19,7 +19,7 @@ from peval.stats import (
 
 pytest.importorskip("statsmodels", reason="no statsmodels: it is in requirements/cpu.lock")
 
-N_DRAWS = 200
+N_DRAWS = 60
 
 
 def alone(n: int) -> list[str]:
