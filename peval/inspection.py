@@ -68,7 +68,7 @@ def _inspect(
     found = adapters.open_adapter(path, checked, shapes, allow_base_mismatch)
     n_base = sum(map(math.prod, shapes.values())) if shapes else None
     return {
-        **_identity(path, name, found),
+        **_identity(path, name, found, checked),
         **(_whole(found) if isinstance(found, Whole) else _method(found)),
         **_sizes(found, n_base),
         **_surroundings(path, checked),
@@ -76,8 +76,10 @@ def _inspect(
     }
 
 
-def _identity(path: Path, name: str, found: Checkpoint | Whole) -> dict[str, Any]:
-    adapter = adapters.as_adapter(path, name, found)
+def _identity(
+    path: Path, name: str, found: Checkpoint | Whole, base: Base | None
+) -> dict[str, Any]:
+    adapter = adapters.as_adapter(path, name, found, base)
     return {
         "name": name,
         "path": str(path),

@@ -40,6 +40,16 @@ class Serving:
         return Serving(self.second, self.dtype, self.max_model_len, {})
 
 
+def context_for(adapter: Adapter | None, base: Base, serving: Serving) -> int:
+    """Return how many tokens a system's prompt and answer may have.
+
+    Trained vectors take places of the model's context, and none of a smaller one that was chosen.
+    """
+    if adapter is None or not adapter.n_virtual_tokens:
+        return serving.max_model_len
+    return min(serving.max_model_len, base.context_tokens - adapter.n_virtual_tokens)
+
+
 @dataclass(frozen=True)
 class Encoded:
     """One task with its samples and, by system, the prompts of each in the same order.

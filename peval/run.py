@@ -18,7 +18,7 @@ from peval.choices import prompts_of
 from peval.datasets.records import read_records
 from peval.machine import record_rate
 from peval.memorization.overlap import overlaps
-from peval.plan import Encoded, plan, without_unasked
+from peval.plan import Encoded, context_for, plan, without_unasked
 from peval.prepare import Setup, reusable_stores
 from peval.progress import Progress
 from peval.prompts import Prompt, Tokenizer
@@ -26,7 +26,7 @@ from peval.results import Results
 from peval.rundir import PLANNED, REPEATED, RunDir
 from peval.sitting import Meter, Sitting
 from peval.store import Store
-from peval.tokenizer import load_tokenizer
+from peval.tokenizer import tokenizers
 from peval.types import MERGE, Adapter, Dataset, Engine, Request, Sample, Task
 
 ENOUGH_TO_TIME = 50
@@ -66,30 +66,35 @@ def planned(setup: Setup, store: Store, engine: Engine) -> list[Request]:
 
 def plan_requests(setup: Setup) -> tuple[dict[str, Dataset], list[Request]]:
     """Read the tasks' data and return it by task, with the requests that it makes."""
-    tokenizer = load_tokenizer(setup.base)
+    known = tokenizers(setup.base, setup.adapters)
     data = {task.name: setup.read(task) for task in setup.tasks}
     encoded = []
     for task in setup.tasks:
         found = data[task.name]
-        made = _prompts(setup, task, found.samples, tokenizer)
+        made = _prompts(setup, task, found.samples, known)
         data[task.name], prompts = without_unasked(task, found, made)
         encoded.append(Encoded(task, data[task.name].samples, prompts))
     return data, plan(encoded, setup.base, setup.adapters, setup.serving, setup.job.with_base)
 
 
 def _prompts(
-    setup: Setup, task: Task, samples: Sequence[Sample], tokenizer: Tokenizer
+    setup: Setup,
+    task: Task,
+    samples: Sequence[Sample],
+    known: Mapping[str | None, Tokenizer],
 ) -> dict[str | None, list[tuple[Prompt, ...]]]:
     """Return each system's prompts; systems that are spoken to alike share theirs."""
-    chat, context = task.profile.chat, setup.serving.max_model_len
-    made: dict[Voice, list[tuple[Prompt, ...]]] = {}
+    chat = task.profile.chat
+    made: dict[tuple[Voice, int], list[tuple[Prompt, ...]]] = {}
     found = {}
     for adapter in (None, *setup.adapters):
+        name = adapter.name if adapter else None
         template = template_for(adapter, setup.base, chat)
-        voice = Voice(tokenizer, template, chat.system if chat else None)
-        if voice not in made:
-            made[voice] = prompts_of(samples, task, voice, context)
-        found[adapter.name if adapter else None] = made[voice]
+        voice = Voice(known[name], template, chat.system if chat else None)
+        context = context_for(adapter, setup.base, setup.serving)
+        if (voice, context) not in made:
+            made[voice, context] = prompts_of(samples, task, voice, context)
+        found[name] = made[voice, context]
     return found
 
 

@@ -239,7 +239,9 @@ class Adapter:
     methods without one. ``changes_nothing`` is true when every update it holds is exactly zero.
     ``route`` is the way in which an engine applies it. ``vocabulary_size`` is given where its
     embedding has another size than the base's; ``is_apart`` says that its weights cannot take the
-    base's place in a live engine.
+    base's place in a live engine. With ``own_words`` it brings a tokenizer or end tokens that are
+    not the base's, which ``sha256`` then covers too. ``n_virtual_tokens`` trained vectors take
+    places of the context.
     """
 
     name: str
@@ -253,6 +255,8 @@ class Adapter:
     route: str = NATIVE
     vocabulary_size: int | None = None
     is_apart: bool = False
+    own_words: bool = False
+    n_virtual_tokens: int = 0
 
     @property
     def is_control(self) -> bool:

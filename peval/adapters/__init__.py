@@ -15,6 +15,7 @@ from peval.adapters.basemodel import BaseModel, Shapes
 from peval.adapters.checkpoint import Checkpoint, read_checkpoint
 from peval.adapters.config import read_config
 from peval.adapters.links import check_links
+from peval.adapters.own_tokenizer import own_words
 from peval.adapters.paths import expand, names
 from peval.adapters.routes import may_take
 from peval.adapters.template import check_template
@@ -54,7 +55,7 @@ def load_adapter(
     AdapterError
         One line: the file, the field or tensor, and what is wrong with it.
     """
-    return as_adapter(path, name, open_adapter(path, base, shapes, allow_base_mismatch))
+    return as_adapter(path, name, open_adapter(path, base, shapes, allow_base_mismatch), base)
 
 
 def open_adapter(
@@ -74,10 +75,23 @@ def open_adapter(
     return found
 
 
-def as_adapter(path: Path, name: str, found: Checkpoint | Whole) -> Adapter:
-    """Return the noun for a vetted checkpoint."""
-    if isinstance(found, Whole):
-        return _whole_adapter(path, name, found)
+def as_adapter(path: Path, name: str, found: Checkpoint | Whole, base: Base | None) -> Adapter:
+    """Return the noun for a vetted checkpoint.
+
+    Raises
+    ------
+    AdapterError
+        Its tokenizer's files are malformed.
+    """
+    adapter = _whole(path, name, found) if isinstance(found, Whole) else _adapter(path, name, found)
+    words = own_words(path, base)
+    if words is None:
+        return adapter
+    sha256 = hashlib.sha256(f"{adapter.sha256} words {words}".encode()).hexdigest()
+    return dataclasses.replace(adapter, sha256=sha256, own_words=True)
+
+
+def _adapter(path: Path, name: str, found: Checkpoint) -> Adapter:
     return Adapter(
         name=name,
         path=path,
@@ -90,6 +104,7 @@ def as_adapter(path: Path, name: str, found: Checkpoint | Whole) -> Adapter:
         route=found.route.name,
         vocabulary_size=found.plan.rows if found.plan else None,
         is_apart=bool(found.plan and (found.plan.rows or found.plan.new_words)),
+        n_virtual_tokens=found.config.n_virtual_tokens,
     )
 
 
@@ -146,7 +161,7 @@ def base_of(path: Path) -> str | None:
     return named
 
 
-def _whole_adapter(path: Path, name: str, whole: Whole) -> Adapter:
+def _whole(path: Path, name: str, whole: Whole) -> Adapter:
     modules = (tensor.rsplit(".", 1)[0] for tensor in whole.changed)
     return Adapter(
         name=name,

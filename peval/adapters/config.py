@@ -57,6 +57,11 @@ class Config:
         """The rank where no pattern overrides it."""
         return self.whole("r", 8, low=1, high=MAX_RANK)
 
+    @property
+    def n_virtual_tokens(self) -> int:
+        """How many trained vectors take places before a prompt."""
+        return self.whole("num_virtual_tokens", 0, 0, 1 << 40)
+
     def rank_of(self, module: str) -> int:
         """Return a module's rank: the first pattern that matches wins."""
         return int(self.overridden("rank_pattern", module, self.rank))

@@ -2,29 +2,71 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from peval.types import Request
+from peval.adapters.own_tokenizer import end_ids, load_own
+from peval.types import Adapter, EngineSpec, Request
 
 _CONTEXT_TOKENS = 6
 _HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 
+class Decoders:
+    """The decoders of a base and of the adapters with words of their own.
+
+    An answer ends with the base's end tokens, or with those of a whole checkpoint in its place, and
+    with the end token of the adapter's own tokenizer, which it was trained to write.
+    """
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self._base = AnswerDecoder.of(spec.base.path)
+        self._own: dict[str, AnswerDecoder] = {}
+        self.adopt(spec.adapters)
+
+    def adopt(self, adapters: Iterable[Adapter]) -> None:
+        """Decode for these adapters from now on."""
+        self._own = {a.name: self._decoder_of(a.path) for a in adapters if a.own_words}
+
+    def __getitem__(self, adapter: str | None) -> AnswerDecoder:
+        return self._own.get(adapter or "", self._base)
+
+    def _decoder_of(self, path: Path) -> AnswerDecoder:
+        tokenizer = load_own(self._base.tokenizer, path)
+        own = () if tokenizer is self._base.tokenizer else (tokenizer.eos_token_id,)
+        ends = dict.fromkeys((*(end_ids(path) or self._base.eos), *own))
+        return AnswerDecoder(tokenizer, tuple(n for n in ends if n is not None), is_own=True)
+
+
 class AnswerDecoder:
-    """Decodes answers with a base model's tokenizer.
+    """Decodes answers with one tokenizer; ``eos`` are the token ids that end them.
+
+    ``is_own`` says that the tokenizer is an adapter's, which its engine knows nothing of.
 
     vLLM's own streaming decoder is not used: after a prompt that ends inside a multi-byte
     character it puts the prompt's text before the answer's (seen in vLLM 0.32).
     """
 
-    def __init__(self, base_path: Path) -> None:
+    def __init__(self, tokenizer: Any, eos: tuple[int, ...], is_own: bool = False) -> None:
+        self.tokenizer = tokenizer
+        self.eos = eos
+        self.is_own = is_own
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Return the decoder of a base model's answers."""
         from transformers import AutoTokenizer
 
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(str(base_path))
-        self.eos = eos_token_ids(base_path)
+        tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
+        return cls(tokenizer, tuple(end_ids(path) or ()))
+
+    def n_tokens(self, request: Request, answer: Sequence[int]) -> int | None:
+        """Return after how many tokens an answer ended, or None where it did not."""
+        for n, token in enumerate(answer, start=1):
+            if token in self.eos or self.has_stop(request, answer[:n]):
+                return n
+        return None
 
     def text(self, request: Request, answer: Sequence[int]) -> str:
         """Return an answer's text without its end token, up to its first stop string."""
@@ -51,7 +93,7 @@ class AnswerDecoder:
         return whole[len(before) :]
 
     def _decode(self, ids: list[int]) -> str:
-        text: str = self._tokenizer.decode(
+        text: str = self.tokenizer.decode(
             ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
@@ -60,18 +102,3 @@ class AnswerDecoder:
 def first_stop(text: str, stop: Sequence[str]) -> int | None:
     """Return where the first stop string begins, or None."""
     return min((at for s in stop if (at := text.find(s)) >= 0), default=None)
-
-
-def eos_token_ids(base_path: Path) -> tuple[int, ...]:
-    """Return the ids that end an answer; chat models often list several.
-
-    ``generation_config.json`` has the last word, as in transformers; nothing else in that file
-    (temperature, penalties) may reach an evaluation.
-    """
-    for name in ("generation_config.json", "config.json"):
-        path = base_path / name
-        config = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        ids = config.get("eos_token_id")
-        if ids is not None:
-            return tuple(ids) if isinstance(ids, list) else (int(ids),)
-    return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from peval.engines.decoder import AnswerDecoder
+from peval.engines.decoder import Decoders
 from peval.engines.hf_likelihood import likelihoods
 from peval.engines.hf_models import HfModels
 from peval.engines.seeds import first_seed
@@ -31,7 +31,7 @@ class HfBackend:
             raise EngineError(f"the hf engine has no engine arguments; got {sorted(spec.options)}")
         self._tick = tick
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._decoder = AnswerDecoder(spec.base.path)
+        self._decoders = Decoders(spec)
         self._models = HfModels(spec, self._device)
         self._waiting: list[Request] = []
         self.ready: Message = {
@@ -132,7 +132,7 @@ class HfBackend:
     def _generation(self, request: Request) -> Any:
         from transformers import GenerationConfig
 
-        decoding, eos = request.decoding, self._decoder.eos
+        decoding, eos = request.decoding, self._decoders[request.adapter].eos
         sampled: dict[str, Any] = {"do_sample": False}
         if decoding.temperature > 0:
             sampled = {
@@ -156,20 +156,17 @@ class HfBackend:
         def stop(input_ids: Any, scores: Any, **kwargs: Any) -> Any:
             self._tick()
             answers = input_ids[:, start:].tolist()
-            rows = [self._decoder.has_stop(r, a) for r, a in zip(batch, answers, strict=True)]
+            rows = [
+                self._decoders[r.adapter].has_stop(r, a)
+                for r, a in zip(batch, answers, strict=True)
+            ]
             return torch.tensor(rows, device=input_ids.device)
 
         return stop
 
     def _one(self, request: Request, answer: list[int]) -> Drawn:
-        n = self._n_tokens(request, answer)
+        decoder = self._decoders[request.adapter]
+        n = decoder.n_tokens(request, answer)
         reason: Literal["stop", "length"] = "length" if n is None else "stop"
         ids = answer[:n]
-        return Drawn(self._decoder.text(request, ids), tuple(ids), reason)
-
-    def _n_tokens(self, request: Request, answer: list[int]) -> int | None:
-        """Return after how many tokens an answer ended, or None when its limit ended it."""
-        for n, token in enumerate(answer, start=1):
-            if token in self._decoder.eos or self._decoder.has_stop(request, answer[:n]):
-                return n
-        return None
+        return Drawn(decoder.text(request, ids), tuple(ids), reason)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from peval.engines import vllm_cpu, vllm_moments
-from peval.engines.decoder import AnswerDecoder
+from peval.engines.decoder import Decoders
 from peval.engines.merger import Merger
 from peval.engines.scratch import Scratch
 from peval.engines.seeds import first_seed
@@ -61,7 +61,7 @@ class VllmBackend:
             EngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS
         )
         self._loras.load(self._engine, self._numbers)
-        self._decoder = AnswerDecoder(spec.base.path)
+        self._decoders = Decoders(spec)
         self._weights = LiveWeights(self._engine, spec.base.path, merger)
         config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
@@ -83,6 +83,7 @@ class VllmBackend:
         """Load these LoRAs in place of the ones before; weights that are loaded stay so."""
         self._loras = Loras(dataclasses.replace(self._spec, adapters=adapters), self._scratch)
         self._loras.load(self._engine, self._numbers)
+        self._decoders.adopt(adapters)
         known = {adapter.name for adapter in self._loras.adapters} | {*self._loras.refused}
         others = {a.name: f"a running engine takes no {a.route}" for a in adapters
                   if a.name not in known}  # fmt: skip
@@ -101,7 +102,7 @@ class VllmBackend:
             self._likelihoods.submit(request)
         else:
             self._requests[request.key] = request
-            sampling = _sampling(request, self._decoder.eos)
+            sampling = self._sampling(request)
             self._ask(request.key, request.prompt_token_ids, sampling, request.adapter)
 
     def _ask(self, name: str, ids: tuple[int, ...], sampling: Any, adapter: str | None) -> None:
@@ -153,16 +154,24 @@ class VllmBackend:
         return joined(request.key, drawn)
 
     def _drawn(self, request: Request, answer: Any) -> Drawn:
-        ids = tuple(int(i) for i in answer.token_ids)
-        return Drawn(self._decoder.text(request, ids), ids, answer.finish_reason)
+        decoder, ids = self._decoders[request.adapter], tuple(map(int, answer.token_ids))
+        reason = answer.finish_reason
+        if decoder.is_own and (n := decoder.n_tokens(request, ids)) is not None:
+            ids, reason = ids[:n], "stop"
+        return Drawn(decoder.text(request, ids), ids, reason)
 
     def _complaint(self, request: Request, answer: Any) -> str | None:
         if answer.finish_reason not in ("stop", "length"):
             return f"the engine ended the request: {answer.finish_reason}"
         at_stop = isinstance(answer.stop_reason, str)
-        if at_stop and not self._decoder.has_stop(request, answer.token_ids):
+        if at_stop and not self._decoders[request.adapter].has_stop(request, answer.token_ids):
             return "the engine stopped at a stop string that the answer does not hold"
         return None
+
+    def _sampling(self, request: Request) -> Any:
+        """Return vLLM's parameters; it finds stop strings with the base's tokenizer alone."""
+        decoder = self._decoders[request.adapter]
+        return _sampling(request, decoder.eos, () if decoder.is_own else request.decoding.stop)
 
     def close(self) -> None:
         """End the engine's own processes."""
@@ -233,7 +242,7 @@ def _last_part(module: str) -> str:
     return module.rpartition(".")[2]
 
 
-def _sampling(request: Request, eos: tuple[int, ...]) -> Any:
+def _sampling(request: Request, eos: tuple[int, ...], stop: tuple[str, ...]) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -243,10 +252,10 @@ def _sampling(request: Request, eos: tuple[int, ...]) -> Any:
         temperature=decoding.temperature,
         top_p=decoding.top_p,
         max_tokens=decoding.max_tokens,
-        stop=list(decoding.stop),
+        stop=list(stop),
         stop_token_ids=list(eos),
         seed=first_seed(request) if decoding.temperature > 0 else None,
-        detokenize=bool(decoding.stop),
+        detokenize=bool(stop),
         skip_special_tokens=True,
         output_kind=RequestOutputKind.FINAL_ONLY,
     )

@@ -237,14 +237,20 @@ def refusal(spec: EngineSpec, ready: Message, request: Request) -> str | None:
         return f"temperature {request.decoding.temperature:g} is outside 0 to 2"
     if not all(map(len, request.choices)):
         return "a choice is empty"
-    own = (a.vocabulary_size for a in spec.adapters if a.name == request.adapter)
-    n_words = next(own, None) or spec.base.vocabulary_size
+    adapter = next((a for a in spec.adapters if a.name == request.adapter), None)
+    n_words = (adapter and adapter.vocabulary_size) or spec.base.vocabulary_size
     if not all(0 <= i < n_words for i in chain(ids, *request.choices)):
         return f"a token id is outside the vocabulary of {n_words}"
     if n_tokens > int(ready["max_model_len"]):
         return (
             f"the prompt's {len(ids)} tokens and an answer of {answer} "
             f"exceed max_model_len {ready['max_model_len']}"
+        )
+    n_virtual = adapter.n_virtual_tokens if adapter else 0
+    if n_virtual and n_tokens + n_virtual > spec.base.context_tokens:
+        return (
+            f"{n_virtual} trained vectors, the prompt's {len(ids)} tokens and an answer of "
+            f"{answer} exceed the context of {spec.base.context_tokens}"
         )
     if request.adapter is not None and request.adapter in ready["refused"]:
         return f"adapter refused by the engine: {ready['refused'][request.adapter]}"

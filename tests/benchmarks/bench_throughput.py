@@ -79,7 +79,7 @@ def serve_raw(parent: Connection, log: Path, spec: EngineSpec, requests: list[Re
 
 def start_raw(spec: EngineSpec):
     """Return an LLM in the environment of peval's worker, with every adapter loaded."""
-    from peval.engines.decoder import eos_token_ids
+    from peval.adapters.own_tokenizer import end_ids
     from peval.engines.vllm_backend import _prepare_platform, engine_arguments
     from peval.engines.worker import _OFFLINE
 
@@ -96,7 +96,7 @@ def start_raw(spec: EngineSpec):
     }
     for lora in loras.values():
         llm.llm_engine.add_lora(lora)
-    return llm, loras, eos_token_ids(spec.base.path)
+    return llm, loras, tuple(end_ids(spec.base.path) or ())
 
 
 def generate(llm, loras, eos, requests: list[Request]) -> tuple[float, Answers]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from peval.engines.decoder import AnswerDecoder, eos_token_ids, first_stop
+from peval.adapters.own_tokenizer import end_ids
+from peval.engines.decoder import AnswerDecoder, first_stop
 from peval.types import Decoding, Request
 
 EOS = 258
@@ -48,7 +49,7 @@ def request(prompt: tuple[int, ...], *stop: str) -> Request:
 
 
 def test_the_end_token_and_what_follows_a_stop_are_left_out(base: Path) -> None:
-    decoder = AnswerDecoder(base)
+    decoder = AnswerDecoder.of(base)
     answer = (*ids(base, " four.\nQ: more"), EOS)
     assert decoder.text(request(ids(base, "two and two")), answer) == " four.\nQ: more"
     assert decoder.text(request(ids(base, "two and two"), "more", "\n"), answer) == " four."
@@ -58,12 +59,12 @@ def test_the_end_token_and_what_follows_a_stop_are_left_out(base: Path) -> None:
 
 def test_a_prompt_cut_inside_a_character_stays_out_of_the_answer(base: Path) -> None:
     prompt = ids(base, "na\N{LATIN SMALL LETTER I WITH DIAERESIS}")[:-1]
-    assert AnswerDecoder(base).text(request(prompt), ids(base, "yes")) == "yes"
+    assert AnswerDecoder.of(base).text(request(prompt), ids(base, "yes")) == "yes"
 
 
 def test_an_empty_answer_is_empty(base: Path) -> None:
-    assert AnswerDecoder(base).text(request((3, 4)), ()) == ""
-    assert AnswerDecoder(base).text(request((3, 4)), (EOS,)) == ""
+    assert AnswerDecoder.of(base).text(request((3, 4)), ()) == ""
+    assert AnswerDecoder.of(base).text(request((3, 4)), (EOS,)) == ""
 
 
 @pytest.mark.parametrize(("stop", "at"), [(("c", "b"), 1), (("x",), None), ((), None)])
@@ -72,8 +73,8 @@ def test_the_first_stop_counts(stop: tuple[str, ...], at: int | None) -> None:
 
 
 def test_the_generation_config_knows_the_ends(tmp_path: Path) -> None:
-    assert eos_token_ids(tmp_path) == ()
+    assert end_ids(tmp_path) is None
     (tmp_path / "config.json").write_text('{"eos_token_id": 7}')
-    assert eos_token_ids(tmp_path) == (7,)
+    assert end_ids(tmp_path) == [7]
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 8], "temperature": 1}')
-    assert eos_token_ids(tmp_path) == (7, 8)
+    assert end_ids(tmp_path) == [7, 8]

@@ -86,7 +86,7 @@ def answers(place: Path) -> dict[str, Completion]:
     )
     backend = HfBackend(EngineSpec("hf", base, adapters, "float32", 64, 0), lambda: None)
     assert backend.ready["refused"] == {}
-    backend._decoder.eos = ()
+    backend._decoders[None].eos = ()
     for number, prompt in enumerate(prompts()):
         for name in NAMES:
             rest = ("t", str(number), name, prompt)

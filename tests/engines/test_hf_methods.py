@@ -85,7 +85,7 @@ def asked(name: str | None) -> Iterator[Request]:
 def engine(base: Path, adapters: tuple[Adapter, ...], dtype: str = "float32") -> HfBackend:
     spec = EngineSpec("hf", load_base(str(base)), adapters, dtype, 64, 0)
     found = HfBackend(spec, lambda: None)
-    found._decoder.eos = ()  # so that every answer has its full length
+    found._decoders[None].eos = ()  # so that every answer has its full length
     return found
 
 
