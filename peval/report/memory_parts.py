@@ -36,10 +36,16 @@ HELD_OUT, UNSEEN = "category:held-out", "category:unseen"
 NUMBER = ("low", "high")
 
 
+def texts_differ(view: View) -> bool:
+    """Tell whether members and non-members are told apart without any model."""
+    blind = view.results.memorization.get("blind")
+    return bool(blind and blind["low"] > 0.5)
+
+
 def warnings(view: View) -> Iterator[Part]:
     """Yield what must be known before any number of the section is believed."""
-    blind = view.results.memorization.get("blind")
-    if blind and blind["low"] > 0.5:
+    if texts_differ(view):
+        blind = view.results.memorization["blind"]
         auroc = f"{100 * blind['value']:.0f} [{100 * blind['low']:.0f}, {100 * blind['high']:.0f}]"
         yield Warning((
             Strong("Members and non-members differ without any model."),

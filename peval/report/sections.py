@@ -116,7 +116,7 @@ def _noise(view: View) -> Text:
 
 
 def _differences(found: Found) -> Iterator[Section]:
-    if not found.view.results.comparisons:
+    if not any(map(found.view.differences, found.view.adapters)):
         return
     figures = plots.forests(found.view)
     parts: list[Part] = [*figures[:1]]

@@ -131,6 +131,11 @@ class View:
         found = (self.comparison(t["name"], headline(t), adapter) for t in self.skills)
         return [c for c in found if c is not None and c.delta is not None]
 
+    def recall(self, adapter: str) -> list[Comparison]:
+        """Return an adapter's headline differences to the base in memory, probe by probe."""
+        found = (self.comparison(t["name"], headline(t), adapter) for t in self.probes)
+        return [c for c in found if c is not None and c.delta is not None]
+
     def better(self, adapter: str) -> list[Comparison]:
         """Return the differences that are gains."""
         return [c for c in self.differences(adapter) if mark(c) == BETTER]

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from made_runs import made_run
 
+from peval.report.answers import Answers
 from peval.report.charts import Lines, Scatter
 from peval.report.decision import decision
 from peval.report.document import Figure, Table, plain
 from peval.report.memory import sections
+from peval.report.sections import document
 from peval.report.view import View
 from peval.results import Results, load_results
 from peval.types import Comparison, Estimate
@@ -74,14 +76,56 @@ def test_gain_is_set_against_what_the_longest_prefix_brings_out(results: Results
     assert lines.lines[0].ys == pytest.approx((20, 60))
 
 
-def test_memory_is_no_skill_and_takes_no_part_in_the_decision(results: Results) -> None:
+def test_memory_is_no_skill_and_is_decided_on_apart(results: Results) -> None:
     view = View(results)
-    said = " ".join(plain(text) for text in decision(view))
-    assert "probe" not in said
-    assert "worse than the base" not in said
+    said = [plain(text) for text in decision(view)]
+    assert not any("probe" in text or "worse than the base" in text for text in said)
+    assert (
+        "parrot remembers more of the training data than the base does: records given back word "
+        "for word +19.0 points ([+14.0, +24.0], p = 0.010)."
+    ) in said
+    assert any(text.startswith("scholar is not shown to remember more") for text in said)
     (section,) = sections(view)
     tables = [part for part in section.parts if isinstance(part, Table)]
     assert [cell.values[0] for cell in tables[0].rows[0]] == ["base", 0.0]
+
+
+def test_a_run_of_probes_alone_opens_with_what_was_memorised(
+    results: Results, tmp_path: Path
+) -> None:
+    bare = dataclasses.replace(
+        results, tasks=results.tasks[1:],
+        estimates=tuple(e for e in results.estimates if e.task == "probe"),
+        comparisons=tuple(c for c in results.comparisons if c.task == "probe"),
+    )  # fmt: skip
+    assert plain(decision(View(bare))[0]).startswith("parrot remembers more of the training data")
+    found = document(bare, Answers(tmp_path / "run" / "completions.parquet", results), [])
+    assert not {"Scores", "Differences to the base", "Kept and lost"} & {
+        section.title for section in found.sections
+    }
+    assert all(table.rows for table in found.tables)
+
+
+def test_where_nobody_is_shown_to_remember_that_is_said(results: Results) -> None:
+    kept = tuple(c for c in results.comparisons if c.task != "probe" or c.adapter == "scholar")
+    said = [plain(t) for t in decision(View(dataclasses.replace(results, comparisons=kept)))]
+    lead = "No adapter is shown to remember more of the training data than the base does"
+    assert any(text.startswith(lead) for text in said)
+
+
+def test_membership_is_no_evidence_where_the_texts_alone_differ(results: Results) -> None:
+    probe = results.tasks[1] | {"name": "memorization-membership"}
+    moved = dataclasses.replace(
+        results, tasks=(results.tasks[0], probe),
+        comparisons=tuple(
+            dataclasses.replace(c, task=probe["name"]) if c.task == "probe" else c
+            for c in results.comparisons
+        ),
+    )  # fmt: skip
+    blind = {"value": 0.8, "low": 0.7, "high": 0.9}
+    spoilt = dataclasses.replace(moved, memorization={"blind": blind})
+    assert any("remember" in plain(text) for text in decision(View(moved)))
+    assert not any("remember" in plain(text) for text in decision(View(spoilt)))
 
 
 def test_without_training_data_there_is_no_section(results: Results) -> None:
