@@ -131,6 +131,13 @@ def template_for(adapter: Adapter | None, base: Base, chat: Chat | None) -> Chat
     return ChatTemplate(own.read_text(encoding="utf-8"), "profile")
 
 
+def voice_for(
+    adapter: Adapter | None, base: Base, chat: Chat | None, tokenizer: Tokenizer
+) -> Voice:
+    """Return how a system is spoken to; see `template_for`."""
+    return Voice(tokenizer, template_for(adapter, base, chat), chat.system if chat else None)
+
+
 def one_bos(text: str, bos: str | None) -> str:
     """Return a text with at most one BOS in front, however many a template wrote.
 

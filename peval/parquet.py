@@ -109,7 +109,7 @@ def _rows(
         "key": request.key,
         "category": sample.category,
         "cluster": sample.cluster,
-        "input": sample.input,
+        "input": _question(sample, request.part),
         "targets": list(sample.targets),
         "error": completion and completion.error,
         "prompt_was_cut": request.prompt_was_cut,
@@ -125,6 +125,12 @@ def _rows(
         if judged:
             answer |= {"outcome": judged[number].outcome, "program": judged[number].program}
         yield shared | answer
+
+
+def _question(sample: Sample, part: int) -> str:
+    """Return what was asked: the input, or a later turn."""
+    _, turn = sample.draw_and_turn(part)
+    return sample.follow_ups[turn - 1] if turn and sample.follow_ups else sample.input
 
 
 def _drawn(completion: Completion | None) -> list[tuple[str | None, int | None, str | None]]:

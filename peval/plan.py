@@ -206,6 +206,18 @@ def key_prefix(base: Base, adapter: Adapter | None, serving: Serving, decoding: 
     return json.dumps(parts, sort_keys=True).encode()
 
 
+def request_after(before: Request, prompt: Prompt, part: int, prefix: bytes) -> Request:
+    """Return the request that goes on where another was answered, under a key of its own."""
+    return dataclasses.replace(
+        before,
+        key=_key(prefix, prompt),
+        part=part,
+        prompt_token_ids=prompt.token_ids,
+        decoding=prompt.decoding or before.decoding,
+        prompt_was_cut=prompt.was_cut,
+    )
+
+
 def _key(prefix: bytes, prompt: Prompt) -> str:
     ids = "\n".join(",".join(map(str, ids)) for ids in (prompt.token_ids, *prompt.choices))
     moments = b"\nmoments" if prompt.with_moments else b""

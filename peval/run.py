@@ -6,14 +6,14 @@ tasks, adapters -> requests -> completions -> scores -> estimates -> report
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from peval import conclude
-from peval.chat import Voice, template_for
+from peval import conclude, turns
+from peval.chat import Voice, voice_for
 from peval.choices import prompts_of
 from peval.datasets.records import read_records
 from peval.machine import record_rate
@@ -41,12 +41,24 @@ def run(setup: Setup, open_engine: OpenEngine, progress: Progress) -> Results:
     Stopped at any moment and called again, it goes on where it stopped.
     """
     with Store(setup.rundir.store) as store, closing(open_engine(setup, progress)) as engine:
-        requests = planned(setup, store, engine)
-        take_over(setup, store, requests)
-        answer(setup, store, requests, engine, progress)
+        requests: list[Request] = []
+        answer(setup, store, rounds(setup, store, engine, requests), engine, progress)
     if setup.job.repeat_engine:
         repeat(setup, requests, open_engine, progress)
     return conclude.conclude(setup.rundir)
+
+
+def rounds(
+    setup: Setup, store: Store, engine: Engine, asked: list[Request]
+) -> Iterator[list[Request]]:
+    """Yield what is to be asked, then whatever follows from the answers; ``asked`` grows by it."""
+    new = turns.openings(setup, planned(setup, store, engine))
+    while new:
+        take_over(setup, store, new)
+        asked += new
+        yield new
+        new = turns.follow_ups(setup, store, asked)
+        store.put_plan({}, new)
 
 
 def planned(setup: Setup, store: Store, engine: Engine) -> list[Request]:
@@ -89,8 +101,7 @@ def _prompts(
     found = {}
     for adapter in (None, *setup.adapters):
         name = adapter.name if adapter else None
-        template = template_for(adapter, setup.base, chat)
-        voice = Voice(known[name], template, chat.system if chat else None)
+        voice = voice_for(adapter, setup.base, chat, known[name])
         context = context_for(adapter, setup.base, setup.serving)
         if (voice, context) not in made:
             made[voice, context] = prompts_of(samples, task, voice, context)
@@ -122,7 +133,7 @@ def repeat(
     progress.note("once more, in other batches")
     store, engine = Store(setup.rundir.repeat), open_engine(setup, progress)
     with store, closing(engine):
-        answer(setup, store, mixed(requests, setup.adapters), engine, progress)
+        answer(setup, store, [mixed(requests, setup.adapters)], engine, progress)
     setup.rundir.write_manifest(setup.rundir.read_manifest() | {REPEATED: True})
 
 
@@ -137,26 +148,29 @@ def mixed(requests: Sequence[Request], adapters: Sequence[Adapter]) -> list[Requ
 def answer(
     setup: Setup,
     store: Store,
-    requests: Sequence[Request],
+    rounds: Iterable[Sequence[Request]],
     engine: Engine,
     progress: Progress,
 ) -> None:
-    """Bring every request's completion into the store; what is there is not asked again."""
-    keys = [request.key for request in requests]
-    done = store.done(keys)
-    todo = [request for request in requests if request.key not in done]
-    progress.start(requests, done)
-    if not todo:
-        return
-    meter = Meter(todo)
+    """Bring the completions of each round's requests into the store before the next begins.
+
+    What is there is not asked again.
+    """
+    meter = Meter()
     try:
-        for completion in engine.complete(todo):
-            meter.count(completion)
-            progress.finished(store.add(completion), [completion])
-        progress.finished(store.flush(), [])
+        for requests in rounds:
+            done = store.done([request.key for request in requests])
+            todo = [request for request in requests if request.key not in done]
+            progress.start(requests, done)
+            meter.ask(todo)
+            for completion in engine.complete(todo) if todo else ():
+                meter.count(completion)
+                progress.finished(store.add(completion), [completion])
+            progress.finished(store.flush(), [])
     finally:
         spent = meter.sitting(_n_starts(setup, engine))
-        _note_cost(setup.rundir, spent)
+        if meter.was_needed:
+            _note_cost(setup.rundir, spent)
     if spent.n_answered >= ENOUGH_TO_TIME:
         rate = spent.n_answered / (spent.wall_s - spent.starting_s)
         record_rate(setup.base.sha256, setup.serving.engine, rate, spent.starting_s)

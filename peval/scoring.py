@@ -79,13 +79,15 @@ def score_system(
     fresh = {
         key: (asked, sample, mine)
         for key, asked, sample, mine in zip(keys, requests, samples, answers, strict=True)
-        if key not in known and len(mine) == len(asked) and not any(a.error for a in mine)
+        if key not in known
+        and len(mine) == _n_parts(asked, sample)
+        and not any(a.error for a in mine)
     }
     for batch in _batches(task, list(fresh.items())):
         known |= _scored(store, task, dict(batch), sandbox)
     return [
-        known[key] if key in known else _unscored(asked, mine)
-        for key, asked, mine in zip(keys, requests, answers, strict=True)
+        known[key] if key in known else _unscored(asked, sample, mine)
+        for key, asked, sample, mine in zip(keys, requests, samples, answers, strict=True)
     ]
 
 
@@ -124,12 +126,21 @@ def _named(name: str, found: Score | Mapping[str, Any]) -> Score:
     return found if isinstance(found, Score) else Score(name, found)
 
 
-def _unscored(asked: Asked, answers: Sequence[Completion]) -> Score | None:
+def _n_parts(asked: Asked, sample: Sample) -> int:
+    """Return how many answers a sample has in the end: later turns are asked one by one."""
+    if not sample.follow_ups:
+        return len(asked)
+    return 1 + len(sample.follow_ups) * asked[0].decoding.n
+
+
+def _unscored(asked: Asked, sample: Sample, answers: Sequence[Completion]) -> Score | None:
     """Return a failed score where a part failed, or None where one is still to come."""
-    if len(answers) < len(asked):
+    errors = [answer.error for answer in answers if answer.error is not None]
+    # What follows an answer that failed is never asked.
+    n_parts = len(asked) if errors else _n_parts(asked, sample)
+    if len(answers) < n_parts:
         return None
-    errors = (answer.error for answer in answers if answer.error is not None)
-    why = next(errors, "its programs were not run")
+    why = next(iter(errors), "its programs were not run")
     return Score(asked[0].key, {}, "failed", why=why)
 
 

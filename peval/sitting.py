@@ -28,11 +28,20 @@ class Sitting:
 class Meter:
     """Counts answers as they come."""
 
-    def __init__(self, requests: Iterable[Request]) -> None:
-        self._prompts = {r.key: len(r.prompt_token_ids) for r in requests}
+    def __init__(self) -> None:
+        self._prompts: dict[str, int] = {}
         self._opened_s = time.monotonic()
         self._first_s: float | None = None
         self.n_answered = self._n_prompt_tokens = self._n_tokens = 0
+
+    @property
+    def was_needed(self) -> bool:
+        """Tell whether anything was asked."""
+        return bool(self._prompts)
+
+    def ask(self, requests: Iterable[Request]) -> None:
+        """Learn what is asked."""
+        self._prompts |= {r.key: len(r.prompt_token_ids) for r in requests}
 
     def count(self, completion: Completion) -> None:
         """Count one answer."""

@@ -112,6 +112,7 @@ class Store:
             fields = self._unpack(body)
             fields |= {name: tuple(fields[name]) for name in ("targets", "choices")}
             fields["queries"] = tuple(map(_query_noun, fields["queries"]))
+            fields["follow_ups"] = tuple(fields.get("follow_ups", ()))
             if labelling := fields.get("labelling"):
                 words = tuple(labelling["words"])
                 fields["labelling"] = Labelling(**{**labelling, "words": words})
@@ -288,6 +289,8 @@ class Store:
             fields["problem"] = sample.problem
         if sample.labelling:
             fields["labelling"] = sample.labelling
+        if sample.follow_ups:
+            fields["follow_ups"] = sample.follow_ups
         digest = hashlib.sha256(_json([fields, row])).digest()
         return task, sample.id, digest, row, self._pack(fields)
 

@@ -175,7 +175,11 @@ class Sample:
     choices is answered by generation. ``queries`` stand in for input and choices where another
     harness has its own.
 
-    ``problem`` is what programs are held against, as JSON, where programs are asked for.
+    ``problem`` is what answers are held against, as JSON, where that is more than texts: programs'
+    tests, instructions to be followed.
+
+    ``follow_ups`` are a user's later turns, each asked once the turn before it is answered
+    (`peval.turns`).
 
     ``cluster`` names what makes items alike (the SuperNI task): intervals resample clusters.
     ``category`` groups clusters in tables. Ids are unique within a task.
@@ -191,6 +195,17 @@ class Sample:
     queries: tuple[Query, ...] = ()
     problem: str = ""
     labelling: Labelling | None = None
+    follow_ups: tuple[str, ...] = ()
+
+    def draw_and_turn(self, part: int) -> tuple[int, int]:
+        """Return which of the drawn openings a request's part follows, and in which turn.
+
+        Turn 0 is the opening; part 0 draws all of them.
+
+        >>> Sample("1", "Hello", (), "1", follow_ups=("Why?", "How?")).draw_and_turn(4)
+        (1, 1)
+        """
+        return divmod(part, 1 + len(self.follow_ups)) if self.follow_ups else (0, 0)
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def answer_with_peval(setup: Setup, engine: SupervisedEngine, out: Path) -> tupl
         requests = planned(setup, store, engine)
         list(engine.complete([dataclasses.replace(requests[0], key=FORGET)]))
         start = time.perf_counter()
-        answer(setup, store, requests, engine, Lines(io.StringIO()))
+        answer(setup, store, [requests], engine, Lines(io.StringIO()))
         seconds = time.perf_counter() - start
         found = store.completions([request.key for request in requests])
     return seconds, {key: completion.token_ids for key, completion in found.items()}
