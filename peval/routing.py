@@ -6,12 +6,13 @@ which is then the control of these adapters: two engines never round alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from peval import adapters as adapter_files
-from peval.adapters.routes import PROMPT, ROUTES
+from peval.adapters.routes import NATIVE, PROMPT, REWRITE, ROUTES
 from peval.errors import UsageError
+from peval.estimate import CPU, Work, merging_is_faster
 from peval.types import HF, MERGE, Adapter, Base, EngineSpec, Sample
 
 
@@ -44,6 +45,28 @@ def routed(adapters: Sequence[Adapter], wanted: Sequence[str], engine: str) -> t
     if engine == HF:
         routes = dict.fromkeys(names, HF)
     return tuple(adapter_files.routed(a, routes.get(a.name, a.route)) for a in adapters)
+
+
+def faster(
+    adapters: Sequence[Adapter], wanted: Sequence[str], work: Callable[[int], Work]
+) -> tuple[Adapter, ...]:
+    """Return adapters with all LoRAs merged in turn where that is faster than one batch.
+
+    Parameters
+    ----------
+    wanted
+        As in `routed`: adapters that a person gave a route keep it.
+    work
+        What so many adapters are to answer.
+    """
+    kept = {one.rpartition("=")[0] for one in wanted}
+    mine = [
+        a for a in adapters
+        if a.route in (NATIVE, REWRITE) and not a.is_apart and not kept & {a.name, ""}
+    ]  # fmt: skip
+    if not mine or not merging_is_faster(work(len(mine)), CPU):
+        return tuple(adapters)
+    return tuple(replace(a, route=MERGE) if a in mine else a for a in adapters)
 
 
 def with_likelihoods(adapters: Sequence[Adapter], samples: Iterable[Sample]) -> tuple[Adapter, ...]:
