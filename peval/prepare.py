@@ -214,9 +214,11 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
     base, adapters = _models(job)
     engine, serving = _serving(job, base, adapters, tasks)
     adapters = _routed(job, base, adapters, serving, lambda: _samples(job, tasks, clusters))
+    before = _routes_before(job, serving.engine)
+    adapters = routing.as_before(adapters, job.routes, before)
     if may_merge and serving.engine.endswith(ON_CPU):  # elsewhere the costs were not measured
         adapters = routing.faster(
-            adapters, job.routes, lambda n: _work(n, job, base, tasks, clusters)
+            adapters, job.routes, before, lambda n: _work(n, job, base, tasks, clusters)
         )
     if engine == "vllm" and any(a.route == HF for a in adapters):
         serving = dataclasses.replace(serving, second=engines.fingerprint(HF))
@@ -264,6 +266,20 @@ def reusable_stores(job: Job) -> list[Path]:
             raise RunError(f"--reuse {pattern}: no peval run there")
         stores += there
     return stores
+
+
+def _routes_before(job: Job, engine: str) -> dict[str, str]:
+    """Return the routes of adapters, by hash, in the runs whose answers a job may take."""
+    runs = [Path(job.replay)] if job.replay else []
+    runs += [store.parent for store in reusable_stores(job)]
+    found: dict[str, str] = {}
+    for run in runs:
+        manifest = RunDir(run).read_manifest()
+        if manifest["serving"]["engine"] != engine:
+            continue
+        for adapter in manifest["adapters"]:
+            found.setdefault(adapter["sha256"], adapter["route"])
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -6,11 +6,11 @@ which is then the control of these adapters: two engines never round alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from peval import adapters as adapter_files
-from peval.adapters.routes import NATIVE, PROMPT, REWRITE, ROUTES
+from peval.adapters.routes import NATIVE, PROMPT, REWRITE, ROUTES, may_take
 from peval.errors import UsageError
 from peval.estimate import CPU, Work, merging_is_faster
 from peval.types import HF, MERGE, Adapter, Base, EngineSpec, Sample
@@ -47,26 +47,51 @@ def routed(adapters: Sequence[Adapter], wanted: Sequence[str], engine: str) -> t
     return tuple(adapter_files.routed(a, routes.get(a.name, a.route)) for a in adapters)
 
 
+def as_before(
+    adapters: Sequence[Adapter], wanted: Sequence[str], before: Mapping[str, str]
+) -> tuple[Adapter, ...]:
+    """Return adapters on the routes, by hash, of the runs whose answers are to be taken over.
+
+    What a person ``wanted`` comes first, as in `routed`.
+    """
+    kept = _named(wanted)
+    return tuple(
+        replace(a, route=before[a.sha256])
+        if not kept & {a.name, ""} and may_take(a.route, before.get(a.sha256, ""))
+        else a
+        for a in adapters
+    )
+
+
 def faster(
-    adapters: Sequence[Adapter], wanted: Sequence[str], work: Callable[[int], Work]
+    adapters: Sequence[Adapter],
+    wanted: Sequence[str],
+    before: Collection[str],
+    work: Callable[[int], Work],
 ) -> tuple[Adapter, ...]:
     """Return adapters with all LoRAs merged in turn where that is faster than one batch.
 
     Parameters
     ----------
-    wanted
-        As in `routed`: adapters that a person gave a route keep it.
+    wanted, before
+        As above: adapters that a person or an earlier run gave a route keep it.
     work
         What so many adapters are to answer.
     """
-    kept = {one.rpartition("=")[0] for one in wanted}
+    kept = _named(wanted)
     mine = [
         a for a in adapters
-        if a.route in (NATIVE, REWRITE) and not a.is_apart and not kept & {a.name, ""}
+        if a.route in (NATIVE, REWRITE) and not a.is_apart
+        and not kept & {a.name, ""} and a.sha256 not in before
     ]  # fmt: skip
     if not mine or not merging_is_faster(work(len(mine)), CPU):
         return tuple(adapters)
     return tuple(replace(a, route=MERGE) if a in mine else a for a in adapters)
+
+
+def _named(wanted: Sequence[str]) -> set[str]:
+    """Return the adapters that a person gave a route; "" stands for all."""
+    return {one.rpartition("=")[0] for one in wanted}
 
 
 def with_likelihoods(adapters: Sequence[Adapter], samples: Iterable[Sample]) -> tuple[Adapter, ...]:

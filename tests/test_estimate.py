@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from scripted import TOKENIZER, TOY
+from scripted import TOKENIZER, TOY, ScriptedEngine
 
 from peval import datasets, routing
 from peval.adapters import load_adapter
+from peval.api import score_job
 from peval.bases import load_base, weight_shapes
 from peval.catalog import select
 from peval.estimate import CPU, Work, batching_s, merging_is_faster, merging_s, n_tokens
 from peval.prepare import Job, Setup, prepare
+from peval.progress import Silent
 from peval.prompts import encode_all
 from peval.tokenizer import load_tokenizer
 from peval.types import MERGE, NATIVE, Adapter
@@ -60,7 +62,8 @@ def adapters() -> tuple[Adapter, ...]:
 
 
 def routes(adapters: tuple[Adapter, ...], *wanted: str, n: int = 10**7) -> list[str]:
-    found = routing.faster(adapters, wanted, lambda k: replace(TOY_WORK, n_adapters=k, n_tokens=n))
+    work = replace(TOY_WORK, n_tokens=n)
+    found = routing.faster(adapters, wanted, (), lambda k: replace(work, n_adapters=k))
     return [adapter.route for adapter in found]
 
 
@@ -100,6 +103,16 @@ def test_a_job_takes_the_faster_way(job: Job) -> None:
     assert chosen(prepare(replace(job, limit=5))) == {NATIVE}
     assert chosen(prepare(replace(job, routes=("native-lora",)))) == {NATIVE}
     assert chosen(prepare(job, may_merge=False)) == {NATIVE}
+
+
+@needs_vllm
+def test_answers_are_taken_over_on_the_route_that_they_have(job: Job, tmp_path: Path) -> None:
+    small = replace(job, limit=5, out=str(tmp_path / "small"))
+    score_job(prepare(small), Silent(), ["peval"], lambda setup, progress: ScriptedEngine())
+    again = prepare(replace(job, reuse=(str(tmp_path / "small"),)))
+    assert chosen(again) == {NATIVE}
+    told = replace(job, reuse=(str(tmp_path / "small"),), routes=("noop=merge",))
+    assert {a.name: a.route for a in prepare(told).adapters} == {"narrow": NATIVE, "noop": MERGE}
 
 
 @needs_vllm
