@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO
@@ -35,6 +36,7 @@ class Merger:
         self._adapters = {adapter.name: adapter for adapter in adapters}
         self._scratch = scratch
         self._asked: dict[str, Path] = {}
+        self._folds: dict[Path, Fold] = {}
         self._answers: dict[str, str | None] = {}
         self._process: subprocess.Popen[bytes] | None = None
         self._unread = b""
@@ -69,6 +71,14 @@ class Merger:
             self._answers.pop(str(out), None)
             shutil.rmtree(out, ignore_errors=True)
 
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        if self._process is not None:
+            self._process.kill()
+            with suppress(BrokenPipeError), self._process:  # closes its pipes and waits for it
+                pass
+        self._process, self._unread = None, b""
+
     def _ask(self, name: str) -> Path:
         if name in self._asked:
             return self._asked[name]
@@ -80,8 +90,9 @@ class Merger:
             base = self._spec.base.path
             n_bytes = 2 * sum(file.stat().st_size for file in weight_files(base))
             out = self._scratch.place(n_bytes) / f"merged-{adapter.sha256[:32]}"
-            self._send(Fold(str(base), str(adapter.path), self._spec.dtype,
-                            adapter.vocabulary_size, str(out)))  # fmt: skip
+            self._folds[out] = Fold(str(base), str(adapter.path), self._spec.dtype,
+                                    adapter.vocabulary_size, str(out))  # fmt: skip
+            self._send(self._folds[out])
         self._asked[name] = out
         return out
 
@@ -90,8 +101,9 @@ class Merger:
             self._process = subprocess.Popen(
                 _COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE
             )
-        self._pipe(self._process.stdin).write(json.dumps(asdict(fold)).encode() + b"\n")
-        self._pipe(self._process.stdin).flush()
+        with suppress(BrokenPipeError):  # it has ended, which is found out when it is read
+            self._pipe(self._process.stdin).write(json.dumps(asdict(fold)).encode() + b"\n")
+            self._pipe(self._process.stdin).flush()
 
     def _read(self, wait_s: float) -> None:
         """Take in what the process has to say, waiting for a moment."""
@@ -103,11 +115,22 @@ class Merger:
                 return
         data = pipe.read1()  # type: ignore[attr-defined]
         if not data:
-            raise EngineError("the process that merges ended; the log says why")
+            self._bury()
+            return
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
             answer = json.loads(line)
             self._answers[answer["out"]] = answer["why"]
+
+    def _bury(self) -> None:
+        """Blame the fold at which the process ended; the others are asked of a new one."""
+        assert self._process is not None
+        status = self._process.wait()
+        self.close()
+        lost, *others = [out for out in self._asked.values() if str(out) not in self._answers]
+        self._answers[str(lost)] = f"the process that merges ended with status {status}"
+        for out in others:
+            self._send(self._folds[out])
 
     @staticmethod
     def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

@@ -62,6 +62,7 @@ class VllmBackend:
         )
         self._loras.load(self._engine, self._numbers)
         self._decoders = Decoders(spec)
+        self._merger = merger
         self._weights = LiveWeights(self._engine, spec.base.path, merger)
         config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
@@ -175,6 +176,7 @@ class VllmBackend:
 
     def close(self) -> None:
         """End the engine's own processes."""
+        self._merger.close()
         self._engine.engine_core.shutdown()
 
 
