@@ -29,11 +29,15 @@ class ChatTemplate:
 
 @dataclass(frozen=True)
 class Voice:
-    """How one system is spoken to: its tokenizer, and its chat template (None: plain text)."""
+    """How one system is spoken to: its tokenizer, and its chat template (None: plain text).
+
+    A system with a classification head answers with one of its ``labels``.
+    """
 
     tokenizer: Tokenizer
     template: ChatTemplate | None = None
     system: str | None = None
+    labels: tuple[str, ...] = ()
 
     def say(self, turns: Sequence[Message], last: Message, cue: str = "") -> str:
         """Return a conversation as text, up to where the answer begins.
@@ -135,7 +139,8 @@ def voice_for(
     adapter: Adapter | None, base: Base, chat: Chat | None, tokenizer: Tokenizer
 ) -> Voice:
     """Return how a system is spoken to; see `template_for`."""
-    return Voice(tokenizer, template_for(adapter, base, chat), chat.system if chat else None)
+    template, labels = template_for(adapter, base, chat), adapter.labels if adapter else ()
+    return Voice(tokenizer, template, chat.system if chat else None, labels)
 
 
 def one_bos(text: str, bos: str | None) -> str:

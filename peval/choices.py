@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from peval.chat import Voice
 from peval.errors import DataError, TaskError
+from peval.heads import encode_for_head
 from peval.labellings import encode_labellings
 from peval.memorization.prompts import encode_probe
 from peval.prompts import (
@@ -37,6 +38,8 @@ def prompts_of(
     TaskError
         The voice's chat template refuses to speak, or the answer leaves no room for a prompt.
     """
+    if voice.labels:
+        return encode_for_head(samples, task, voice)
     if task.reader == "nlu":
         return encode_labellings(samples, voice.tokenizer, context_tokens)
     if task.reader == "memorization":

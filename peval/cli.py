@@ -158,6 +158,8 @@ def _add_score(commands: Any) -> None:
                         help="demonstrations in each prompt")  # fmt: skip
     labels.add_argument("--contexts", type=int, default=10, metavar="N",
                         help="draws of demonstrations (default: 10)")  # fmt: skip
+    labels.add_argument("--labels", nargs="+", default=[], metavar="LABEL", help="the classes of "
+                        "heads whose config has LABEL_0, LABEL_1, ..., in their order")  # fmt: skip
     labels.add_argument("--sequence-likelihood", action="store_true",
                         help="compare whole words where one is several tokens")  # fmt: skip
     how = score.add_argument_group("how")

@@ -101,7 +101,7 @@ def plan(
 
     The adapters of one prompt stand next to each other, so that every batch mixes the base and
     all adapters; more adapters than an engine batches at once follow in further rounds. Those that
-    take the base's place follow one by one.
+    take the base's place, or have a head, follow one by one.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def plan(
     with_base
         Whether the base itself is asked as the control (in the first round).
     """
-    together = [a for a in adapters if a.route != MERGE]
+    together = [a for a in adapters if a.route != MERGE and not a.labels]
     rounds: list[list[Adapter | None]] = [
         list(together[start : start + ADAPTERS_PER_BATCH])
         for start in range(0, len(together), ADAPTERS_PER_BATCH)
@@ -148,6 +148,7 @@ def _round(
             choices=prompt.choices,
             part=number,
             with_moments=prompt.with_moments,
+            of_head=prompt.of_head,
         )
         for sample, asked in _asked(part, members)
         for number, adapter, prompt in asked
@@ -220,5 +221,5 @@ def request_after(before: Request, prompt: Prompt, part: int, prefix: bytes) -> 
 
 def _key(prefix: bytes, prompt: Prompt) -> str:
     ids = "\n".join(",".join(map(str, ids)) for ids in (prompt.token_ids, *prompt.choices))
-    moments = b"\nmoments" if prompt.with_moments else b""
-    return hashlib.sha256(prefix + b"\n" + ids.encode() + moments).hexdigest()
+    kind = b"\nmoments" if prompt.with_moments else b"\nhead" if prompt.of_head else b""
+    return hashlib.sha256(prefix + b"\n" + ids.encode() + kind).hexdigest()

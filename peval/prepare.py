@@ -25,6 +25,7 @@ from peval.coding import UNSANDBOXED, check_metrics, is_code, programs_allowed
 from peval.datasets import memorization, nlu
 from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.estimate import Work
+from peval.heads import asks_heads, named_classes
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
@@ -94,6 +95,8 @@ class Job:
     shots, contexts
         For tasks of sentence classification: numbers of demonstrations (each makes tasks of its
         own), and how many contexts are drawn for each.
+    labels
+        The classes of classification heads whose files do not name them, in their order.
     sequence_likelihood
         Compare the likelihoods of whole words where a verbalizer is several tokens.
     reuse
@@ -128,6 +131,7 @@ class Job:
     repeat_engine: bool = False
     shots: tuple[int, ...] = ()
     contexts: int = 10
+    labels: tuple[str, ...] = ()
     sequence_likelihood: bool = False
     reuse: tuple[str, ...] = ()
     replay: str | None = None
@@ -212,6 +216,8 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
     _check_margins(job.margins, tasks)
     read_rule(job.select, [task.name for task in tasks])
     base, adapters = _models(job)
+    if asks_heads(tasks, adapters):
+        job = dataclasses.replace(job, with_base=False)  # a base has no head, so no control
     engine, serving = _serving(job, base, adapters, tasks)
     adapters = _routed(job, base, adapters, serving, lambda: _samples(job, tasks, clusters))
     before = _routes_before(job, serving.engine)
@@ -225,7 +231,7 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
     chat = {task.name: _templates(task, base, adapters) for task in tasks if task.profile.chat}
     config = {
         "base": base.sha256,
-        "adapters": {a.name: [a.sha256, a.route] for a in adapters},
+        "adapters": {a.name: [a.sha256, a.route, *a.labels] for a in adapters},
         "with_base": job.with_base,
         "tasks": {task.name: _asked(task) for task in tasks},
         "clusters": clusters,
@@ -391,7 +397,10 @@ def _models(job: Job) -> tuple[Base, tuple[Adapter, ...]]:
         return base, ()
     shapes = weight_shapes(base)
     found = tuple(
-        adapter_files.load_adapter(path, name, base, shapes, job.allow_base_mismatch)
+        named_classes(
+            adapter_files.load_adapter(path, name, base, shapes, job.allow_base_mismatch),
+            job.labels,
+        )
         for path, name in zip(paths, adapter_files.names(paths), strict=True)
     )
     return base, found
@@ -468,6 +477,8 @@ def _serving(
         held = RunDir(Path(job.replay)).read_manifest()["serving"]
         return "replay", Serving(**held)
     needs_hf = bool(adapters) and all(adapter.route == HF for adapter in adapters)
+    if job.engine == "vllm" and any(adapter.labels for adapter in adapters):
+        raise UsageError("--engine vllm: classification heads are asked in transformers; leave it")
     kind = engines.choose_kind(HF if needs_hf and job.engine == "auto" else job.engine)
     return kind, Serving(
         engine=engines.fingerprint(kind),

@@ -42,6 +42,7 @@ class Prompt:
 
     ``choices`` are the continuations to be scored, ``with_moments`` or without; where there are
     none, an answer is generated, by the prompt's own ``decoding`` or else the profile's.
+    ``of_head`` makes them groups of a classification head's classes.
 
     An example that was left out for want of room is part of the ``tk-instruct`` encoding, not a
     cut.
@@ -52,6 +53,7 @@ class Prompt:
     choices: tuple[tuple[int, ...], ...] = ()
     decoding: Decoding | None = None
     with_moments: bool = False
+    of_head: bool = False
 
 
 def encode(sample: Sample, profile: Profile, tokenizer: Tokenizer, context_tokens: int) -> Prompt:

@@ -99,7 +99,7 @@ def _prompts(
     chat = task.profile.chat
     made: dict[tuple[Voice, int], list[tuple[Prompt, ...]]] = {}
     found = {}
-    for adapter in (None, *setup.adapters):
+    for adapter in (*([None] if setup.job.with_base else []), *setup.adapters):
         name = adapter.name if adapter else None
         voice = voice_for(adapter, setup.base, chat, known[name])
         context = context_for(adapter, setup.base, setup.serving)

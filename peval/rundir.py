@@ -166,8 +166,9 @@ def task_of(fields: dict[str, Any]) -> Task:
 
 def adapter_of(fields: dict[str, Any]) -> Adapter:
     """Rebuild an adapter from a manifest."""
-    modules = tuple(fields["target_modules"])
-    return Adapter(**fields | {"path": Path(fields["path"]), "target_modules": modules})
+    modules, labels = tuple(fields["target_modules"]), tuple(fields.get("labels", ()))
+    more = {"path": Path(fields["path"]), "target_modules": modules, "labels": labels}
+    return Adapter(**fields | more)
 
 
 def pool_of(fields: dict[str, Any]) -> Pool:

@@ -132,10 +132,10 @@ class Store:
         return [
             Request(
                 key.hex(), task, sample, adapter, prompts[prompt], decodings[how], bool(cut),
-                choices, part, with_moments,
+                choices, part, kind == "moments", kind == "head",
             )
             for key, task, sample, adapter, prompt, how, cut, offer, part in rows
-            for choices, with_moments in [offers.get(offer, ((), False))]
+            for choices, kind in [offers.get(offer, ((), ""))]
         ]  # fmt: skip
 
     def add(self, completion: Completion) -> list[str]:
@@ -361,13 +361,14 @@ def _decoding(fields: dict[str, Any]) -> Decoding:
 
 
 def _offer_fields(request: Request) -> tuple[object, ...]:
-    """Return what a request's choices are stored as; those with moments have a word in front."""
-    return ("moments", request.choices) if request.with_moments else request.choices
+    """Return what a request's choices are stored as; a word in front says what is special."""
+    kind = "moments" if request.with_moments else "head" if request.of_head else ""
+    return (kind, request.choices) if kind else request.choices
 
 
-def _offer(value: list[Any]) -> tuple[tuple[tuple[int, ...], ...], bool]:
-    with_moments = value[0] == "moments"
-    return tuple(map(tuple, value[1] if with_moments else value)), with_moments
+def _offer(value: list[Any]) -> tuple[tuple[tuple[int, ...], ...], str]:
+    kind = value[0] if isinstance(value[0], str) else ""
+    return tuple(map(tuple, value[1] if kind else value)), kind
 
 
 def _completion_fields(completion: Completion) -> dict[str, object]:

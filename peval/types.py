@@ -56,13 +56,18 @@ class Profile:
     name: str
     prompt: Literal[
         "tk-instruct", "plain", "tulu1", "tulu2", "codex", "evalplus",
-        "verbalizers", "minimal", "gpt-3", "eval-harness",
+        "verbalizers", "minimal", "gpt-3", "eval-harness", "head", "head-pattern",
     ]  # fmt: skip
     n_positive_examples: int
     max_source_tokens: int | None
     instances_per_task: int | None
     decoding: Decoding
     chat: Chat | None = None
+
+    @property
+    def asks_heads(self) -> bool:
+        """Whether it is classification heads that are asked."""
+        return self.prompt in ("head", "head-pattern")
 
 
 @dataclass(frozen=True)
@@ -158,6 +163,9 @@ class Labelling:
     Without words, nothing can be asked, but predictions can be scored. A prompt of more than
     ``max_tokens`` is cut at its end or left out. Each word must be one token,
     unless ``as_sequence`` compares the likelihoods of whole words.
+
+    A classification head is asked ``text``, or the pair of it and ``second``; its words are the
+    labels themselves.
     """
 
     text: str
@@ -165,6 +173,7 @@ class Labelling:
     max_tokens: int | None = None
     too_long: Literal["cut-end", "leave-out"] = "cut-end"
     as_sequence: bool = False
+    second: str | None = None
 
 
 @dataclass(frozen=True)
@@ -252,7 +261,8 @@ class Adapter:
 
     ``sha256`` covers its tensors and the part of its config that has an effect. ``rank`` is 0 for
     methods without one. ``changes_nothing`` is true when every update it holds is exactly zero.
-    ``route`` is the way in which an engine applies it. ``vocabulary_size`` is given where its
+    ``labels`` name the classes of its classification head, in their order; without one there are
+    none. ``route`` is the way in which an engine applies it. ``vocabulary_size`` is given where its
     embedding has another size than the base's; ``is_apart`` says that its weights cannot take the
     base's place in a live engine. With ``own_words`` it brings a tokenizer or end tokens that are
     not the base's, which ``sha256`` then covers too. ``n_virtual_tokens`` trained vectors take
@@ -272,6 +282,7 @@ class Adapter:
     is_apart: bool = False
     own_words: bool = False
     n_virtual_tokens: int = 0
+    labels: tuple[str, ...] = ()
 
     @property
     def is_control(self) -> bool:
@@ -288,6 +299,9 @@ class Request:
     ``with_moments`` where their `Moments` are too; without any, an answer is generated. A sample
     may need several requests: ``part`` counts them. ``prompt_was_cut`` says that a length limit
     removed text.
+
+    ``of_head`` asks a classification head: each of the choices is then a group of its classes,
+    which is as likely as the likeliest of them.
     """
 
     key: str
@@ -300,6 +314,7 @@ class Request:
     choices: tuple[tuple[int, ...], ...] = ()
     part: int = 0
     with_moments: bool = False
+    of_head: bool = False
 
 
 @dataclass(frozen=True)

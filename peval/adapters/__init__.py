@@ -14,6 +14,7 @@ from pathlib import Path
 from peval.adapters.basemodel import BaseModel, Shapes
 from peval.adapters.checkpoint import Checkpoint, read_checkpoint
 from peval.adapters.config import read_config
+from peval.adapters.heads import classes
 from peval.adapters.links import check_links
 from peval.adapters.own_tokenizer import own_words
 from peval.adapters.paths import expand, names
@@ -105,6 +106,7 @@ def _adapter(path: Path, name: str, found: Checkpoint) -> Adapter:
         vocabulary_size=found.plan.rows if found.plan else None,
         is_apart=bool(found.plan and (found.plan.rows or found.plan.new_words)),
         n_virtual_tokens=found.config.n_virtual_tokens,
+        labels=classes(path, found.entries) if found.config.has_head else (),
     )
 
 
@@ -163,6 +165,7 @@ def base_of(path: Path) -> str | None:
 
 def _whole(path: Path, name: str, whole: Whole) -> Adapter:
     modules = (tensor.rsplit(".", 1)[0] for tensor in whole.changed)
+    labels = classes(path, whole.entries)
     return Adapter(
         name=name,
         path=path,
@@ -172,9 +175,10 @@ def _whole(path: Path, name: str, whole: Whole) -> Adapter:
         target_modules=_kinds(modules),
         base_name=None,
         changes_nothing=not whole.changed,
-        route=MERGE,
+        route=HF if labels else MERGE,
         vocabulary_size=whole.rows,
         is_apart=whole.new_words,
+        labels=labels,
     )
 
 

@@ -21,7 +21,7 @@ from peval.strict_json import read_object, show
 CONFIG_FILE = "adapter_config.json"
 MAX_RANK = 1 << 16
 _MAX_PATTERNS = 10_000
-_TASK_TYPES = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM")
+_TASK_TYPES = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS")
 _LASTING_INITIALS = ("pissa", "olora", "bat", "mini")  # the base, or the form, depends on them
 # In the hash even at their defaults, so that a plain LoRA keeps the hash it always had.
 _ALWAYS_HASHED = frozenset({
@@ -44,6 +44,11 @@ class Config:
     def is_sequence_to_sequence(self) -> bool:
         """Whether the adapter was made for an encoder-decoder model."""
         return self.settings.get("task_type") == "SEQ_2_SEQ_LM"
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the adapter has a head that classifies sequences."""
+        return self.settings.get("task_type") == "SEQ_CLS"
 
     @property
     def largest_rank(self) -> int:
@@ -183,7 +188,8 @@ def _check_surroundings(config: Config) -> None:
     """Check what says where an adapter belongs: the task and the library of its base model."""
     task = config.settings.get("task_type")
     if task not in _TASK_TYPES:
-        config.refuse("task_type", f"{show(task)} is not served; only CAUSAL_LM and SEQ_2_SEQ_LM")
+        config.refuse("task_type", f"{show(task)} is not served; only CAUSAL_LM, SEQ_2_SEQ_LM "
+                      "and SEQ_CLS")  # fmt: skip
     mapping = config.settings.get("auto_mapping") or {}
     library = mapping.get("parent_library") if isinstance(mapping, dict) else mapping
     if library is not None and not str(library).startswith("transformers."):

@@ -15,6 +15,7 @@ from typing import NoReturn
 from peval.adapters.basemodel import PREFIX, BaseModel, Module, is_target
 from peval.adapters.config import Config
 from peval.adapters.equations import Tensors, module_tensors, shared_tensors
+from peval.adapters.heads import HEADS, head_of
 from peval.adapters.prompts import adaption_tensors, prompt_tensors
 from peval.errors import AdapterError
 from peval.safetensors_file import FLOATS, TensorEntry
@@ -47,6 +48,8 @@ def check(file: Path, entries: Entries, config: Config, base: BaseModel) -> Plan
     AdapterError
         Names the first tensor that is missing, unused or of another shape.
     """
+    head = head_of(file, entries, config, base)
+    entries = {name: entry for name, entry in entries.items() if name not in head}
     plan = expected(file, entries, config, base)
     for name in entries:
         if name not in plan.required and name not in plan.optional:
@@ -194,6 +197,8 @@ def _saved_modules(
 ) -> Tensors:
     """Return the weights of fully trained modules; PEFT matches the ends of names."""
     endings = config.names("modules_to_save") or ()
+    if config.has_head:  # PEFT adds the head to what it was told; the rest is the base's
+        endings = tuple(set(endings) - set(HEADS))
     if not endings:
         return {}
     stored = {f"{prefix}{w}": shape for w, shape in base.shapes.items()}

@@ -37,6 +37,8 @@ class Route:
 def choose(config: Config, entries: Entries, plan: Plan | None) -> Route:
     """Choose the fastest route that changes nothing in what the adapter computes."""
     kind, name = config.method.peft_type, config.method.name
+    if config.has_head:
+        return Route(HF, "its head classifies sequences, which is done in transformers")
     if config.is_sequence_to_sequence:
         return Route(HF, "vLLM serves no encoder-decoder models")
     if kind in _ATTENTION:

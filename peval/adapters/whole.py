@@ -10,6 +10,7 @@ from typing import Any
 
 from peval.adapters.basemodel import BaseModel
 from peval.adapters.config import CONFIG_FILE
+from peval.adapters.heads import whole_head
 from peval.adapters.preflight import Entries, check_dtypes, is_words, refuse
 from peval.adapters.weights import survey
 from peval.bases import weight_files
@@ -23,7 +24,8 @@ MODEL_CONFIG = "config.json"
 _FREE = frozenset({
     "_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "vocab_size",
     "bos_token_id", "eos_token_id", "pad_token_id", "architectures", "unsloth_version",
-    "unsloth_fixed", "initializer_range", "attention_dropout",
+    "unsloth_fixed", "initializer_range", "attention_dropout", "id2label", "label2id",
+    "num_labels", "problem_type",
 })  # fmt: skip
 
 
@@ -112,7 +114,10 @@ def _check_tensors(
 ) -> None:
     """Every weight of the base must be there in its shape; the vocabulary may be another."""
     rows = config.get("vocab_size")
+    head = whole_head(path, entries, model)
     for name, shape in model.shapes.items():
+        if head and name == "lm_head.weight":
+            continue  # the head stands in its place
         if name not in entries:
             raise AdapterError(f"{path}: no tensor {show(name)}, which the base has")
         stem = name.removesuffix(".weight")
@@ -124,7 +129,7 @@ def _check_tensors(
                    f"{list(shape)}")  # fmt: skip
     for name in entries:
         is_tied_copy = model.is_tied and name.endswith("lm_head.weight")
-        if name not in model.shapes and not is_tied_copy:
+        if name not in model.shapes and not is_tied_copy and name not in head:
             refuse(where[name], name, "is not in the base")
 
 

@@ -62,7 +62,14 @@ def adapters_message(adapters: Sequence[Adapter]) -> Message:
 def read_adapters(message: Message) -> tuple[Adapter, ...]:
     """Return the adapters that a message holds."""
     return tuple(
-        Adapter(**{**a, "path": Path(a["path"]), "target_modules": tuple(a["target_modules"])})
+        Adapter(
+            **{
+                **a,
+                "path": Path(a["path"]),
+                "target_modules": tuple(a["target_modules"]),
+                "labels": tuple(a["labels"]),
+            }
+        )
         for a in message["adapters"]
     )
 
@@ -78,6 +85,7 @@ def request_message(request: Request) -> Message:
         "decoding": asdict(request.decoding),
         "choices": request.choices,
         "with_moments": request.with_moments,
+        "of_head": request.of_head,
     }
 
 

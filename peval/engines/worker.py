@@ -186,6 +186,10 @@ def _load(spec: EngineSpec, scratch: Scratch, events: Events) -> Backend:
         from peval.engines.vllm_backend import VllmBackend
 
         return VllmBackend(spec, scratch, events.tick)
+    if any(adapter.labels for adapter in spec.adapters):
+        from peval.engines.hf_heads import HeadBackend
+
+        return HeadBackend(spec, events.tick)
     from peval.engines.hf_backend import HfBackend
 
     return HfBackend(spec, events.tick)
@@ -230,6 +234,7 @@ def refusal(spec: EngineSpec, ready: Message, request: Request) -> str | None:
     """Say why a request must not reach the engine, which could die of it."""
     ids = request.prompt_token_ids
     answer = max(map(len, request.choices), default=request.decoding.max_tokens)
+    answer = 0 if request.of_head else answer
     n_tokens = len(ids) + answer
     if not ids:
         return "the prompt is empty"

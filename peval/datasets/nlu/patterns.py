@@ -49,6 +49,19 @@ def pattern_of(profile: str, data_set: str) -> Pattern | None:
     return _PATTERNS[profile].get(family)
 
 
+def for_head(profile: str, texts: Sequence[str]) -> tuple[str, str | None]:
+    """Return what a classification head is asked: a text, and its second half where bare.
+
+    As arXiv 2405.13181 asks (github.com/iamvarada/llm_finetuning, notebooks vanilla_* and pbft_*).
+    """
+    first, *rest = texts
+    if profile == "head":
+        return first, rest[0] if rest else None
+    if rest:
+        return f"{first} Question: {rest[0]} Yes or No?", None
+    return f"Yes or No?{first}", None
+
+
 _FAMILIES = {
     "mnli-mismatched": "mnli", "hans": "mnli", "rte": "mnli", "cola-ood": "cola", "paws-qqp": "qqp",
 }  # fmt: skip

@@ -11,14 +11,15 @@ from typing import cast
 
 from peval.datasets import places
 from peval.datasets.nlu.contexts import draw, qqp_subset
-from peval.datasets.nlu.patterns import Pattern, pattern_of
+from peval.datasets.nlu.patterns import Pattern, for_head, pattern_of
 from peval.datasets.nlu.rows import Row, file_of, rows
 from peval.datasets.nlu.sources import SOURCES
 from peval.errors import DataError, TaskError
 from peval.types import Labelling, Sample, Task
 
 LAYOUT = "the files of MNLI, HANS, CoLA, RTE or QQP (docs/low-resource.md)"
-PROMPTS = ("verbalizers", "minimal", "gpt-3", "eval-harness")
+PROMPTS = ("verbalizers", "minimal", "gpt-3", "eval-harness", "head", "head-pattern")
+OF_WORDS = ("accuracy_full_vocabulary", "no_label")  # what only a language model can miss
 
 _WITHOUT_NEUTRAL = ("entailment", "contradiction")
 
@@ -68,6 +69,9 @@ def files_of(task: Task, data_dir: Path | None) -> tuple[Path, ...]:
 def expand(task: Task, shots: Sequence[int], contexts: int, as_sequence: bool) -> list[Task]:
     """Return a task for each number of demonstrations; the task itself where none is given."""
     settings = dict(task.settings)
+    if task.profile.asks_heads:
+        kept = tuple(metric for metric in task.metrics if metric not in OF_WORDS)
+        task = dataclasses.replace(task, metrics=kept)
     if as_sequence:
         settings["sequence"] = True
     if not shots:
@@ -92,7 +96,14 @@ def labels_of(task: Task) -> tuple[str, ...]:
 def _asked(task: Task) -> _Asked:
     how, labels = task.profile.prompt, labels_of(task)
     if how not in PROMPTS:
-        raise TaskError(f"{task.name} is asked by a profile llmft*, not by '{task.profile.name}'")
+        raise TaskError(
+            f"{task.name} is asked by a profile llmft* or lowres-2024*, not by "
+            f"'{task.profile.name}'"
+        )
+    if task.profile.asks_heads:
+        if _shots(task):
+            raise TaskError(f"the profile '{task.profile.name}' takes no demonstrations")
+        return _Asked(task, labels, None)
     pattern = pattern_of(how, _data(task))
     if pattern is None or len(pattern.verbalizers) != len(labels):
         return _Asked(task, labels, None)
@@ -153,6 +164,9 @@ def _sample(asked: _Asked, row: Row, context: str, name: str, cluster: str) -> S
 
 def _labelling(asked: _Asked, row: Row, context: str) -> Labelling:
     """Return what is asked: nothing where the file is a key, or the profile has no words."""
+    if asked.task.profile.asks_heads and row.texts:
+        text, second = for_head(asked.task.profile.prompt, row.texts)
+        return Labelling(text, asked.labels, asked.task.profile.max_source_tokens, second=second)
     if asked.pattern is None or not row.texts:
         return Labelling("", ())
     return Labelling(

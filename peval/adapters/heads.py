@@ -1,0 +1,81 @@
+"""Classification heads: which tensors are one, and what its classes are called.
+
+`transformers` puts a head ``score`` on decoders and ``classifier`` on encoders; PEFT stores either
+beside an adapter of the type SEQ_CLS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from peval.adapters.basemodel import PREFIX, BaseModel
+from peval.adapters.config import Config
+from peval.errors import AdapterError
+from peval.safetensors_file import TensorEntry
+from peval.strict_json import read_object, show
+
+HEADS = ("score", "classifier")
+Entries = Mapping[str, TensorEntry]
+
+
+def head_of(file: Path, entries: Entries, config: Config, base: BaseModel) -> Entries:
+    """Return the tensors of an adapter's head; none where its type has none.
+
+    Raises
+    ------
+    AdapterError
+        The head is missing, or of another width than the base.
+    """
+    if not config.has_head:
+        return {}
+    found = _named_like_one(entries)
+    if not found:
+        raise AdapterError(f"{file}: no head ({' or '.join(HEADS)}), which task_type SEQ_CLS needs")
+    _check_width(file, found, base)
+    return found
+
+
+def whole_head(path: Path, entries: Entries, base: BaseModel) -> Entries:
+    """Return the tensors of a whole checkpoint's head; none where it has none."""
+    found = _named_like_one(entries)
+    if found:
+        _check_width(path, found, base)
+    return found
+
+
+def classes(path: Path, entries: Entries) -> tuple[str, ...]:
+    """Return the names of a head's classes, LABEL_0 and so on where its files have none.
+
+    Raises
+    ------
+    AdapterError
+        The config beside it names another number of classes.
+    """
+    sizes = {entry.shape[0] for entry in _named_like_one(entries).values()}
+    if not sizes:
+        return ()
+    n = min(sizes)
+    config = path / "config.json"
+    named = read_object(config, AdapterError).get("id2label") if config.is_file() else None
+    if not isinstance(named, dict) or not named:
+        return tuple(f"LABEL_{i}" for i in range(n))
+    if set(named) != {str(i) for i in range(n)}:
+        raise AdapterError(
+            f"{config}: id2label: {show(named)} does not name the {n} classes of the head"
+        )
+    return tuple(str(named[str(i)]) for i in range(n))
+
+
+def _named_like_one(entries: Entries) -> dict[str, TensorEntry]:
+    stems = tuple(f"{name}." for name in HEADS)
+    return {name: e for name, e in entries.items() if name.removeprefix(PREFIX).startswith(stems)}
+
+
+def _check_width(file: Path, head: Entries, base: BaseModel) -> None:
+    for name, entry in head.items():
+        if name.endswith("weight") and entry.shape[-1] != base.hidden_size:
+            raise AdapterError(
+                f"{file}: tensor {show(name)} has shape {list(entry.shape)}, the base's hidden "
+                f"size is {base.hidden_size}"
+            )

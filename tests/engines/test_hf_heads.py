@@ -1,0 +1,146 @@
+"""Classification heads in transformers, beside transformers' own pipeline."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lowres
+import pytest
+
+from peval.adapters import load_adapter
+from peval.bases import load_base, weight_shapes
+from peval.engines.hf_heads import HeadBackend
+from peval.errors import AdapterError
+from peval.heads import named_classes
+from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
+TEXTS = [text for text, _ in lowres.sentences(12, 9)] + ["the cat", "sees the old dog a man"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture(scope="module", params=["opt", "llama"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return lowres.make_base(request.param, tmp_path_factory.mktemp("bases") / request.param)
+
+
+def adapter_of(path: Path, base: Path) -> Adapter:
+    found = load_base(str(base))
+    return load_adapter(path, path.name, found, weight_shapes(found))
+
+
+def asked(base: Path, adapter: Adapter) -> list[Request]:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    return [
+        Request(str(n), "cola", str(n), adapter.name, tuple(tokenizer(text)["input_ids"]),
+                Decoding(max_tokens=0), choices=((0,), (1,)), of_head=True)
+        for n, text in enumerate(TEXTS)
+    ]  # fmt: skip
+
+
+def answers(base: Path, *adapters: Adapter) -> dict[str, dict[str, Completion]]:
+    spec = EngineSpec("hf", load_base(str(base)), adapters, "float32", 512, 0)
+    backend = HeadBackend(spec, lambda: None)
+    found: dict[str, dict[str, Completion]] = {}
+    for adapter in adapters:
+        for request in asked(base, adapter):
+            backend.submit(request)
+        mine = found.setdefault(adapter.name, {})
+        while backend.has_work():
+            mine |= {one.key: one for one in backend.step()}
+    return found
+
+
+def pipelines_logits(base: Path, path: Path) -> list[list[float]]:
+    """Return what transformers' pipeline says of each text, by class."""
+    import peft
+    import transformers
+
+    auto: Any = transformers.AutoModelForSequenceClassification
+    if (path / "adapter_config.json").exists():
+        model = auto.from_pretrained(base, num_labels=2)
+        model = peft.PeftModel.from_pretrained(model, str(path)).merge_and_unload()
+    else:
+        model = auto.from_pretrained(path)
+    classify: Any = transformers.pipeline(
+        "text-classification", model=model.eval(),
+        tokenizer=transformers.AutoTokenizer.from_pretrained(base),
+    )  # fmt: skip
+    said = [classify(text, function_to_apply="none", top_k=None) for text in TEXTS]
+    order = model.config.id2label
+    return [
+        [{o["label"]: o["score"] for o in one}[order[i]] for i in sorted(order)] for one in said
+    ]
+
+
+def test_heads_say_what_the_pipeline_says(base: Path, tmp_path: Path) -> None:
+    import torch
+
+    items = lowres.sentences(32, 1)
+    full = lowres.train_head(base, tmp_path / "full", items, 0, lora=False)
+    lora = lowres.train_head(base, tmp_path / "lora", items, 0, lora=True)
+    found = [adapter_of(full, base), named_classes(adapter_of(lora, base), lowres.LABELS)]
+    assert [a.labels for a in found] == [lowres.LABELS] * 2
+    assert [a.route for a in found] == ["hf", "hf"]
+    mine = answers(base, *found)
+    for adapter, path in zip(found, (full, lora), strict=True):
+        logits = torch.tensor(pipelines_logits(base, path))
+        wanted = logits.double().log_softmax(-1)
+        got = torch.tensor(
+            [[one.total for one in mine[adapter.name][str(n)].likelihoods]
+             for n in range(len(TEXTS))], dtype=torch.float64,
+        )  # fmt: skip
+        assert (got - wanted).abs().max() < 1e-5
+        assert wanted.std(0).min() > 1e-3  # texts are told apart
+
+
+def test_a_model_without_padding_token_answers_batches(base: Path, tmp_path: Path) -> None:
+    full = lowres.train_head(base, tmp_path / "full", lowres.sentences(16, 1), 0, lora=False)
+    bare = tmp_path / "bare"
+    shutil.copytree(full, bare)
+    config = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps(config | {"pad_token_id": None}))
+    mine = answers(base, adapter_of(full, base), adapter_of(bare, base))
+    for key, one in mine["full"].items():
+        other = mine["bare"][key]
+        assert one.likelihoods == other.likelihoods
+
+
+def test_heads_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None:
+    full = lowres.train_head(base, tmp_path / "full", [], 0, lora=False, named=False)
+    assert adapter_of(full, base).labels == ("LABEL_0", "LABEL_1")
+    config = json.loads((full / "config.json").read_text())
+    named = {"0": "a", "1": "b", "2": "c"}
+    (full / "config.json").write_text(json.dumps(config | {"id2label": named}))
+    with pytest.raises(AdapterError, match="does not name the 2 classes of the head"):
+        adapter_of(full, base)
+    lora = lowres.train_head(base, tmp_path / "lora", [], 0, lora=True)
+    config = json.loads((lora / "adapter_config.json").read_text())
+    (lora / "adapter_config.json").write_text(json.dumps(config | {"task_type": "CAUSAL_LM"}))
+    with pytest.raises(AdapterError, match="score"):
+        adapter_of(lora, base)
+
+
+def test_an_adapter_without_its_head_is_refused(base: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    lora = lowres.train_head(base, tmp_path / "lora", [], 0, lora=True)
+    file = lora / "adapter_model.safetensors"
+    save_file({k: v for k, v in load_file(file).items() if "score" not in k}, file)
+    with pytest.raises(AdapterError, match=r"no head .score or classifier."):
+        adapter_of(lora, base)
