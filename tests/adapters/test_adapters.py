@@ -219,7 +219,8 @@ def test_base_of(copy: Path, model_dir: Path, tmp_path: Path) -> None:
 CONFIG_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "IA3 over LoRA tensors": ({"peft_type": "IA3"}, "'init_lora_weights': unknown setting True"),
     "no method": ({"peft_type": None}, "peft_type"),
-    "classifier": ({"task_type": "SEQ_CLS"}, "task_type: 'SEQ_CLS'"),
+    "classifier": ({"task_type": "SEQ_CLS"}, "no head (score or classifier)"),
+    "no task": ({"task_type": "TOKEN_CLS"}, "task_type: 'TOKEN_CLS'"),
     "DoRA": (
         {"use_dora": True},
         "q_proj.lora_magnitude_vector', which LoRA with this config needs",
