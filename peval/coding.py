@@ -266,7 +266,8 @@ def _kind(verdict: Verdict) -> str:
     """Return the kind of a failure, in the words of the report."""
     reason = verdict.reason
     if reason == "exception":
-        return f"exception: {verdict.detail.partition(':')[0]}"
+        name = verdict.detail.partition(":")[0]
+        return f"exception: {name if name.isidentifier() else 'of no proper name'}"[:80]
     if reason in _TIMEOUTS:
         return "timeout"
     if reason in _VIOLATIONS:

@@ -207,6 +207,10 @@ def _prediction(record: object, where: str) -> tuple[str, str]:
         raise DataError(f"{where}: field 'id' must be text or a whole number")
     if not isinstance(prediction, str):
         raise DataError(f"{where}: field 'prediction' must be text")
+    try:
+        f"{key}{prediction}".encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: holds half a character (a lone surrogate); mend it") from None
     return str(key), prediction
 
 

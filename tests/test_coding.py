@@ -323,6 +323,21 @@ def test_samples_need_consent_too(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "--allow-code-execution" in capsys.readouterr().err
 
 
+def test_a_program_chooses_no_words_of_the_report(tmp_path: Path) -> None:
+    raises = "    raise type({!r}, (Exception,), {{}})('\\ud800')"
+    names = ("Own", "| x |\n<script>", "E" * 10**4)
+    given = [{"task_id": "test/0", "completion": raises.format(name)} for name in names]
+    samples = lines(tmp_path / "s.jsonl", given)
+    problems = lines(tmp_path / "made.jsonl", [EXAMPLE])
+    out = tmp_path / "out"
+    assert rescore(samples, "--task", "humaneval", "--problems", problems, "--out", str(out)) == 0
+    text = (out / "results.json").read_text()
+    assert "exception: Own" in text
+    assert "exception: of no proper name" in text
+    assert "<script>" not in text
+    assert "E" * 100 not in text
+
+
 def test_missing_samples_leave_a_run_partial(tmp_path: Path) -> None:
     samples = lines(tmp_path / "s.jsonl", [{"task_id": "HumanEval/0", "completion": "    pass"}])
     assert (

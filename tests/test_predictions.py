@@ -90,6 +90,7 @@ def test_human_evals_words_are_understood_and_files_may_be_gzipped(tmp_path):
         ({"id": "a", "prediction": "2"}, "the id 'a' stands in an earlier line too"),
         (["b", "2"], "must be a JSON object with 'id' and 'prediction'"),
         ("{", "malformed JSON"),
+        ({"id": "b", "prediction": "\ud800"}, "holds half a character"),
     ],
 )
 def test_a_line_that_does_not_fit_is_named(tmp_path, task, record, message):

@@ -35,7 +35,8 @@ def verdict(program: Program, said: dict[str, Any] | None, report: dict[str, Any
         key=program.key,
         status=STATUS_OF[reason] if reason else Status.PASSED,
         reason=reason,
-        detail=detail,
+        # A program may raise half a character, which no file can hold.
+        detail=detail.encode("utf-8", "backslashreplace").decode(),
         form=said["form"] if said else "values",
         cpu_s=round(report["program"]["cpu_s"], 3),
         max_rss_mb=round(report["program"]["max_rss_kb"] / 1024, 1),

@@ -18,7 +18,7 @@ from peval.sandbox.worker import Worker
 
 from .conftest import Case, corpus
 
-LIMITS = Limits(cpu_s=1, wall_s=4, memory_mb=512)
+LIMITS = Limits(cpu_s=1, wall_s=3, memory_mb=512)
 TEST = Script(
     "add",
     """

@@ -146,6 +146,33 @@ f.walk = walk
     assert verdict.form == "objects"
 
 
+def test_a_function_of_the_program_beside_the_entry_point_makes_the_form_weaker(
+    pool: Pool,
+) -> None:
+    code = "def f(x): return x\ndef is_right(y): return True"
+    (verdict,) = pool.judge([Program("a", code, Script("f", "assert is_right(f(1))"))])
+    assert (verdict.passed, verdict.form) == (True, "objects")
+
+
+@pytest.mark.parametrize("test", ["assert f(1) == 1, f(1)", "{}[f(1)]"])
+@pytest.mark.parametrize(
+    ("answer", "said"), [("10 ** 5000", "cannot be printed"), ("object()", "an object of the")]
+)
+def test_an_answer_that_cannot_be_printed_is_wrong_and_no_fault(
+    pool: Pool, test: str, answer: str, said: str
+) -> None:
+    (verdict,) = pool.judge([Program("a", f"def f(x): return {answer}", Script("f", test))])
+    assert verdict.reason == "wrong"
+    assert said in verdict.detail
+    assert " at 0x" not in verdict.detail
+
+
+def test_half_a_character_in_an_error_can_be_stored(pool: Pool) -> None:
+    code = "def f(x): raise ValueError('\\ud800')"
+    (verdict,) = pool.judge([Program("a", code, TEST)])
+    assert verdict.detail.encode() == b"ValueError: \\ud800"
+
+
 def test_nothing_is_left_when_the_pool_closes(tier: str) -> None:
     with Pool(tier, 2) as pool:
         list(pool.judge(mixed(8)))

@@ -103,11 +103,20 @@ def _on_error(error: BaseException) -> Verdict:
         if isinstance(error, PermissionError):
             return {"status": "refused", "reason": "not_permitted", "detail": text[:MAX_TEXT]}
         return _failed("exception", f"{name}: {text}")
+    text = _text(error)
     if isinstance(error, WrongError):
-        return _failed("wrong", str(error))
+        return _failed("wrong", text)
     if isinstance(error, AssertionError):
-        return _failed("wrong", str(error) or "an assertion of the test failed")
-    return _failed("wrong", f"the test raised {type(error).__name__}: {error}")
+        return _failed("wrong", text or "an assertion of the test failed")
+    return _failed("wrong", f"the test raised {type(error).__name__}: {text}")
+
+
+def _text(error: BaseException) -> str:
+    """Return what an error says; an answer in it may be too long or too deep to print."""
+    try:
+        return str(error)
+    except Exception as unprintable:
+        return f"(its text cannot be printed: {type(unprintable).__name__})"
 
 
 def _entry_point(peer: Peer, name: str) -> Remote:
@@ -162,6 +171,7 @@ def _bind_free_names(source: str, namespace: dict[str, Any], peer: Peer) -> None
         elif not hasattr(builtins, name):
             found = peer.find(name)
             if isinstance(found, Remote):
+                peer.used_objects = True
                 namespace[name] = found
 
 

@@ -54,7 +54,7 @@ ALWAYS = """
     sigaltstack statfs fstatfs arch_prctl futex set_tid_address set_robust_list restart_syscall rseq
     membarrier sched_getaffinity getcpu epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
     eventfd eventfd2 exit exit_group open openat getdents64 rt_sigaction rt_sigprocmask rt_sigreturn
-    rt_sigpending rt_sigsuspend rt_sigtimedwait getrandom sendfile copy_file_range fallocate flock
+    rt_sigpending rt_sigsuspend rt_sigtimedwait getrandom sendfile copy_file_range flock
     fadvise64 sendto recvfrom shutdown getsockopt getsockname getpeername close_range preadv pwritev
 """.split()  # noqa: SIM905
 # Callers fall back when these are missing, and only then.

@@ -21,7 +21,7 @@ _TABLES = {
         epoll_create=213 epoll_create1=291 epoll_ctl=233 epoll_wait=232 epoll_pwait=281
         eventfd=284 eventfd2=290 exit=60 exit_group=231 open=2 openat=257 getdents64=217
         rt_sigaction=13 rt_sigprocmask=14 rt_sigreturn=15 rt_sigpending=127 rt_sigsuspend=130
-        rt_sigtimedwait=128 getrandom=318 sendfile=40 copy_file_range=326 fallocate=285 flock=73
+        rt_sigtimedwait=128 getrandom=318 sendfile=40 copy_file_range=326 flock=73
         fadvise64=221 sendto=44 recvfrom=45 shutdown=48 getsockopt=55 getsockname=51
         getpeername=52 close_range=436 preadv=295 pwritev=296 clone3=435 openat2=437
         futex_waitv=449 clone=56 kill=62 tgkill=234 prlimit64=302 fcntl=72 ioctl=16 prctl=157
@@ -42,7 +42,7 @@ _TABLES = {
         sched_getaffinity=123 getcpu=168 epoll_create1=20 epoll_ctl=21 epoll_pwait=22
         eventfd2=19 exit=93 exit_group=94 openat=56 getdents64=61 rt_sigaction=134
         rt_sigprocmask=135 rt_sigreturn=139 rt_sigpending=136 rt_sigsuspend=133
-        rt_sigtimedwait=137 getrandom=278 sendfile=71 copy_file_range=285 fallocate=47 flock=32
+        rt_sigtimedwait=137 getrandom=278 sendfile=71 copy_file_range=285 flock=32
         fadvise64=223 sendto=206 recvfrom=207 shutdown=210 getsockopt=209 getsockname=204
         getpeername=205 close_range=436 preadv=69 pwritev=70 clone3=435 openat2=437
         futex_waitv=449 clone=220 kill=129 tgkill=131 prlimit64=261 fcntl=25 ioctl=29 prctl=167
