@@ -15,6 +15,9 @@ from peval.errors import UsageError
 from peval.estimate import CPU, Work, merging_is_faster
 from peval.types import HF, MERGE, Adapter, Base, EngineSpec, Sample
 
+# Methods whose changed base PEFT would compute anew; a rewrite has it from their first weights.
+_REMADE = ("PiSSA", "OLoRA")
+
 
 def routed(adapters: Sequence[Adapter], wanted: Sequence[str], engine: str) -> tuple[Adapter, ...]:
     """Return adapters on the routes that a person or the engine wants for them.
@@ -81,7 +84,7 @@ def faster(
     kept = _named(wanted)
     mine = [
         a for a in adapters
-        if a.route in (NATIVE, REWRITE) and not a.is_apart
+        if a.route in (NATIVE, REWRITE) and not a.is_apart and not a.method.endswith(_REMADE)
         and not kept & {a.name, ""} and a.sha256 not in before
     ]  # fmt: skip
     if not mine or not merging_is_faster(work(len(mine)), CPU):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from scripted import TOY, ScriptedEngine
 import peval
 from peval import api, routing
 from peval.engines import RoutedEngine
-from peval.errors import AdapterError, UsageError
+from peval.errors import AdapterError, EngineError, UsageError
 from peval.prepare import Job, prepare
 from peval.store import Store
-from peval.types import Adapter, Decoding, EngineSpec, Request
+from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 
 LORA = str(TOY / "adapters" / "generalist")
 
@@ -145,3 +147,42 @@ def test_a_request_goes_to_the_engine_that_holds_its_adapter() -> None:
     assert (first.launched, second.launched) == (True, False)
     assert first.closed
     assert second.closed
+
+
+class Broken(ScriptedEngine):
+    """Answers one request and then cannot go on."""
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        yield from itertools.islice(super().complete(requests), 1)
+        raise EngineError("vllm engine did not start: no memory")
+
+
+def engines_of(*engines: ScriptedEngine) -> RoutedEngine:
+    base: Any = None
+    routes = ("native-lora", "merge", "hf")
+    adapters = tuple(
+        Adapter(r, Path("/a"), r, "m", 0, (), None, False, r, is_apart=r == "merge") for r in routes
+    )
+    specs = routing.specs(EngineSpec("vllm", base, adapters, "float32", 64, 0))
+    return RoutedEngine(list(zip(specs, engines, strict=True)))
+
+
+def three_of_each() -> list[Request]:
+    names = ("native-lora", "merge", "hf")
+    return [
+        Request(f"{n}{i}", "t", str(i), n, (1, 2, 3), Decoding(2)) for i in range(3) for n in names
+    ]
+
+
+def test_an_engine_that_cannot_work_fails_its_own_adapters_alone() -> None:
+    engines = ScriptedEngine(), Broken(), ScriptedEngine()
+    answers = {a.key: a for a in engines_of(*engines).complete(three_of_each())}
+    failed = {key: a.error for key, a in answers.items() if a.finish_reason == "error"}
+    assert len(answers) == 9
+    assert failed == dict.fromkeys(("merge1", "merge2"), "vllm engine did not start: no memory")
+    assert all(engine.closed for engine in engines)
+
+
+def test_without_the_first_engine_there_is_nothing_to_compare_with() -> None:
+    with pytest.raises(EngineError, match="no memory"):
+        list(engines_of(Broken(), ScriptedEngine(), ScriptedEngine()).complete(three_of_each()))

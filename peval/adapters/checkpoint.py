@@ -9,6 +9,7 @@ from pathlib import Path
 from peval.adapters.basemodel import PREFIX, BaseModel
 from peval.adapters.config import Config, read_config
 from peval.adapters.preflight import Entries, Plan, check, check_dtypes, refuse
+from peval.adapters.rewrite import initial_file, rewritten_rank
 from peval.adapters.routes import Route, choose
 from peval.adapters.weights import Survey, check_ranks, pair_tensors, survey, weights_file
 from peval.errors import AdapterError
@@ -23,7 +24,10 @@ _INITIALS = {"pissa": "PiSSA", "olora": "OLoRA"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What vetting found; ``plan`` is None where no base was at hand."""
+    """What vetting found; ``plan`` is None where no base was at hand.
+
+    ``first`` is what the initial weights hold that a rewrite takes off the trained ones.
+    """
 
     path: Path
     config: Config
@@ -31,11 +35,13 @@ class Checkpoint:
     entries: Entries
     plan: Plan | None
     seen: Survey
+    first: Survey | None = None
 
     @property
     def sha256(self) -> str:
         """A hash of the tensors and of what has an effect in the config."""
         content = self.config.fingerprint() + self.seen.sha256.encode()
+        content += self.first.sha256.encode() if self.first else b""
         return hashlib.sha256(content).hexdigest()
 
     @property
@@ -94,7 +100,24 @@ def read_checkpoint(path: Path, base: BaseModel | None, dtype: str | None) -> Ch
     plan = check(file, entries, config, base) if base is not None else None
     if plan is None and config.method.needs_targets:
         _check_prefix(file, entries)
-    return Checkpoint(path, config, file, entries, plan, survey(file, entries, dtype))
+    first = _first_weights(config, entries, dtype)
+    return Checkpoint(path, config, file, entries, plan, survey(file, entries, dtype), first)
+
+
+def _first_weights(config: Config, entries: Entries, dtype: str | None) -> Survey | None:
+    """Vet the initial weights where a rewrite needs them: of the trained ones' names and shapes."""
+    file = initial_file(config)
+    if file is None or rewritten_rank(config, entries) is None:
+        return None
+    found = read_header(file, AdapterError)
+    check_dtypes(file, found)
+    for name, entry in entries.items():
+        if name not in found:
+            refuse(file, name, "is missing; the trained weights have it")
+        if found[name].shape != entry.shape:
+            refuse(file, name, f"has shape {list(found[name].shape)}, the trained one has "
+                   f"{list(entry.shape)}")  # fmt: skip
+    return survey(file, found, dtype)
 
 
 def _check_prefix(file: Path, entries: Entries) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from peval.errors import AdapterError
 
+_FOLDERS = ("additional_chat_templates", "pissa_init", "olora_init")  # that are read too
 _READ = frozenset({".json", ".safetensors", ".jinja", ".model", ".txt", ".bin"})
 
 
@@ -21,9 +22,11 @@ def check_links(directory: Path) -> None:
     if not directory.is_dir():
         return
     home = _home(_real(directory))
-    for path in sorted(directory.iterdir()):
+    folders = [directory / name for name in _FOLDERS if (directory / name).is_dir()]
+    inside = [path for folder in folders for path in sorted(folder.iterdir())]
+    for path in (*sorted(directory.iterdir()), *inside):
         leads_out = path.is_symlink() and not _real(path).is_relative_to(home)
-        if leads_out and path.suffix in _READ:
+        if leads_out and (path.suffix in _READ or path in folders):
             raise AdapterError(f"{path}: is a link out of the adapter's directory, which is not "
                                "followed; copy the file")  # fmt: skip
 

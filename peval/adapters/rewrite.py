@@ -100,6 +100,13 @@ class _Source:
         return read_array(self.file, self.entries[f"{PREFIX}{module.name}.{suffix}"])
 
 
+def initial_file(config: Config) -> Path | None:
+    """Return the weights that an adapter began with, where it has them beside the trained ones."""
+    folder = INITIALS.get(_kind(config))
+    file = config.path.parent / folder / _WEIGHTS if folder else None
+    return file if file and file.is_file() else None
+
+
 def _kind(config: Config) -> str:
     initial = config.settings.get("init_lora_weights")
     return str(initial) if initial in INITIALS else config.method.peft_type
@@ -110,7 +117,7 @@ def _is_exact(config: Config) -> bool:
     kind = _kind(config)
     if kind in INITIALS:
         plain = not (config.flag("use_dora") or config.flag("lora_bias"))
-        return plain and (config.path.parent / INITIALS[kind] / _WEIGHTS).is_file()
+        return plain and initial_file(config) is not None
     if kind == "MISS":
         return config.settings.get("init_weights") != "bat"
     if kind == "VERA":  # without its projections PEFT draws them again, which takes torch

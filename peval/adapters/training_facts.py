@@ -14,7 +14,7 @@ from peval.adapters.facts import training
 from peval.errors import AdapterError, UsageError
 from peval.safetensors_file import read_header
 from peval.strict_json import read_object
-from peval.types import MERGE, Adapter
+from peval.types import Adapter
 
 Fact = int | float | str
 Facts = dict[str, Fact]
@@ -130,7 +130,7 @@ def _fact(key: str, value: object, where: str) -> Fact:
 
 def _share(adapter: Adapter, n_base: int | None) -> float | None:
     """Return trained over base parameters of an adapter; a whole checkpoint's are not told."""
-    if not n_base or adapter.route == MERGE or not (adapter.path / WEIGHTS).is_file():
+    if not n_base or not (adapter.path / WEIGHTS).is_file():
         return None
     entries = read_header(adapter.path / WEIGHTS, AdapterError)
     n_own = sum(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from peval.engines.wire import failed
+from peval.errors import EngineError
 from peval.types import Completion, Engine, EngineSpec, Request
 
 
@@ -29,13 +31,31 @@ class RoutedEngine:
         self._engines[0].launch()
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
-        """Yield one completion per distinct request key, engine by engine."""
+        """Yield one completion per distinct request key, engine by engine.
+
+        Where an engine other than the first, which also answers for the base, cannot work, its
+        requests fail and the others go on.
+
+        Raises
+        ------
+        EngineError
+            The first engine cannot work, or none that was asked can.
+        """
         waiting: list[list[Request]] = [[] for _ in self._engines]
         for request in requests:
             waiting[self._place.get(request.adapter, 0)].append(request)
-        for engine, mine in zip(self._engines, waiting, strict=True):
-            if mine:
-                yield from engine.complete(mine)
+        n_answered = 0
+        for number, (engine, mine) in enumerate(zip(self._engines, waiting, strict=True)):
+            left = {request.key: request for request in mine}
+            try:
+                for completion in engine.complete(mine) if mine else ():
+                    left.pop(completion.key, None)
+                    n_answered += 1
+                    yield completion
+            except EngineError as error:
+                if number == 0 or not n_answered:
+                    raise
+                yield from (failed(request, str(error)) for request in left.values())
             engine.close()
 
     def close(self) -> None:

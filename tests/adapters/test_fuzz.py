@@ -33,7 +33,7 @@ LIMIT_S = 5.0
 LIMIT_BYTES = 1 << 30
 SOURCES = (
     "lora", "loha", "ia3", "vera", "oft", "miss", "fourierft", "lokr", "prompt-tuning",
-    "prefix-tuning", "multitask-prompt", "dora",
+    "prefix-tuning", "multitask-prompt", "dora", "p-tuning", "pissa-initial",
 )  # fmt: skip
 Tensors = dict[str, np.ndarray]
 Spoil = Callable[[Path], object]
@@ -124,6 +124,26 @@ ANYWHERE: dict[str, Spoil] = {
     "imports a module": configure(auto_mapping={"parent_library": "os"}),
     "another base": configure(base_model_name_or_path="org/other"),
     "base beyond names": configure(base_model_name_or_path="x" * 5000),
+}  # fmt: skip
+# What may lie beside the weights of any of them.
+BESIDE: dict[str, Spoil] = {
+    "tokenizer is cut": write("tokenizer.json", b'{"model": {'),
+    "tokenizer is deep": write("tokenizer.json", b'{"a":' * 100_000),
+    "tokenizer twice": write("tokenizer.json", b'{"model": {}, "model": {}}'),
+    "tokenizer of patterns": write("tokenizer.json", json.dumps(
+        {"model": {}, "pre_tokenizer": {"pretokenizers": [{"pattern": {"Regex": "(a+)+$"}}]}}
+    ).encode()),
+    "templates elsewhere": lambda p: (
+        shutil.copytree(p, p.parent / "more"),
+        (p.parent / "more" / "tool.jinja").write_text("x"),
+        (p / "additional_chat_templates").symlink_to(p.parent / "more")),
+    "a template elsewhere": lambda p: (
+        (p / "additional_chat_templates").mkdir(),
+        (p / "additional_chat_templates" / "tool.jinja").symlink_to("/etc/passwd")),
+    "first weights elsewhere": lambda p: (
+        (p / "pissa_init").mkdir(exist_ok=True),
+        (p / "pissa_init" / WEIGHTS).unlink(missing_ok=True),
+        (p / "pissa_init" / WEIGHTS).symlink_to("/dev/zero")),
 }  # fmt: skip
 
 EVIL = ("(a+)+$", "(.*)*x", "(a|aa)+$", ".*" * 9 + "x", "(?=.*a)(?=.*b).*", r"(\w+\s?)*$", "(", "[",
@@ -229,13 +249,35 @@ PROMPT: dict[str, Spoil] = {
     "more layers": configure(num_layers=5),
     "three models": configure(num_transformer_submodules=3),
     "saved modules": configure(modules_to_save=["lm_head"]),
-    "another checkpoint": configure(prompt_tuning_init_state_dict_path="/etc/passwd"),
 }
+BESIDE_OF = ("lora", "prompt-tuning", "pissa-initial")
+PROMPTED = ("prompt-tuning", "p-tuning", "prefix-tuning", "multitask-prompt")
 
 CASES: dict[str, tuple[str, Spoil]] = {
     **{f"{source}: {k}": (source, v) for source in SOURCES for k, v in ANYWHERE.items()},
+    **{f"{source}: {k}": (source, v) for source in BESIDE_OF for k, v in BESIDE.items()},
     **{f"lora: {k}": ("lora", v) for k, v in LORA.items()},
-    **{f"prompt-tuning: {k}": ("prompt-tuning", v) for k, v in PROMPT.items()},
+    **{f"{source}: {k}": (source, v) for source in PROMPTED for k, v in PROMPT.items()},
+    "prompt-tuning: another checkpoint": (
+        "prompt-tuning",
+        configure(prompt_tuning_init_state_dict_path="/etc/passwd"),
+    ),
+    "pissa-initial: first weights of NaN": (
+        "pissa-initial",
+        lambda p: edit(set_to(math.nan))(p / "pissa_init"),
+    ),
+    "pissa-initial: first weights of another shape": (
+        "pissa-initial",
+        lambda p: edit(reshape(lambda a: np.concatenate([a, a])))(p / "pissa_init"),
+    ),
+    "pissa-initial: a first weight less": (
+        "pissa-initial",
+        lambda p: edit(lambda t, n: t.pop(n))(p / "pissa_init"),
+    ),
+    "pissa-initial: first weights cut": (
+        "pissa-initial",
+        lambda p: os.truncate(p / "pissa_init" / WEIGHTS, 100),
+    ),
 }
 
 
@@ -350,6 +392,16 @@ WHOLE: dict[str, Spoil] = {
     "config chooses kernels": lambda p: _model_config(p, _attn_implementation_internal="x/y"),
     "config of other angles": lambda p: _model_config(p, rope_parameters={"rope_theta": 5.0}),
     "template of loops": template(LOOPS),
+    "end is a word": write("generation_config.json", b'{"eos_token_id": "</s>"}'),
+    "end is deep": write("generation_config.json", b'{"a":' * 100_000),
+    "tokenizer is an array": write("tokenizer.json", b"[]"),
+    "header of 2**63": lambda p: (p / MODEL).write_bytes(b"\xff" * 7 + b"\x7f{}"),
+    "header of 40 MB": lambda p: (p / MODEL).write_bytes(
+        (40_000_000).to_bytes(8, "little") + b"{" + b" " * 39_999_998 + b"}"),
+    "pickle under the name": write(MODEL, b"\x80\x04cos\nsystem\n(S'true'\ntR."),
+    "shards twice": lambda p: (
+        shutil.copy(p / MODEL, p / "model-00002.safetensors"),
+        (p / MODEL).rename(p / "model-00001.safetensors")),
 }  # fmt: skip
 
 
@@ -378,6 +430,15 @@ def test_a_malformed_finetune_ends_in_one_line(
     assert time.perf_counter() - start < LIMIT_S
     assert str(caught.value).startswith(str(path))
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_first_weights_count_for_the_hash(sources: dict[str, Path], tmp_path: Path) -> None:
+    path = shutil.copytree(sources["pissa-initial"], tmp_path / "adapter")
+    base = load_base(str(TOY_BASE))
+    before = load_adapter(path, "x", base, weight_shapes(base))
+    edit(set_to(0.5))(path / "pissa_init")
+    assert load_adapter(path, "x", base, weight_shapes(base)).sha256 != before.sha256
 
 
 UNUSUAL: dict[str, tuple[str, Spoil]] = {
@@ -413,6 +474,14 @@ UNUSUAL: dict[str, tuple[str, Spoil]] = {
         "{% endfor %}{{ raise_exception('no') if not messages }}")),
     "numbers as floats": ("loha", configure(alpha=8.0)),
     "no sizes of the base": ("prompt-tuning", configure(token_dim=None, num_layers=None)),
+    "the base's tokenizer, filled up": ("lora", lambda p: (
+        shutil.copy(TOY_BASE / "tokenizer_config.json", p),
+        (p / "tokenizer.json").write_text(json.dumps(
+            json.loads((TOY_BASE / "tokenizer.json").read_text())
+            | {"padding": {"strategy": "BatchLongest"}, "truncation": {"max_length": 9}})))),
+    "more templates": ("lora", lambda p: (
+        (p / "additional_chat_templates").mkdir(),
+        (p / "additional_chat_templates" / "tool.jinja").write_text("{{ messages | length }}"))),
     "metadata": ("lora", lambda p: save_file(
         load_file(p / WEIGHTS), p / WEIGHTS, metadata={"format": "pt", "note": "x" * 9999})),
 }  # fmt: skip
