@@ -21,7 +21,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     serving, completions = recorded()
     replayed = RunDir(folder / "recorded")
     replayed.path.mkdir()
-    replayed.write_manifest({"serving": serving})
+    replayed.write_manifest({"serving": serving, "adapters": []})
     patch = pytest.MonkeyPatch()
     with patch.context() as p:
         p.setattr(api, "open_engine", lambda setup, progress: ReplayEngine(completions))
