@@ -154,12 +154,17 @@ def _profile(name: str, body: Any, path: Path) -> Profile:
 def _check_decoding(decoding: Decoding, where: str) -> None:
     if not 0 < decoding.top_p <= 1:
         raise TaskError(f"{where}: top_p {decoding.top_p:g}: give more than 0 and at most 1")
+    if decoding.top_k < 0:
+        raise TaskError(f"{where}: top_k {decoding.top_k}: give 0 (all tokens) or more")
     if decoding.n < 1:
         raise TaskError(f"{where}: n {decoding.n}: give 1 or more")
     if not 0 <= decoding.temperature <= 2:
         raise TaskError(f"{where}: temperature {decoding.temperature:g}: give 0 to 2")
-    if decoding.temperature == 0 and (decoding.n > 1 or decoding.top_p < 1):
-        raise TaskError(f"{where}: greedy answers are all alike; n and top_p need a temperature")
+    drawn = decoding.n > 1 or decoding.top_p < 1 or decoding.top_k > 0
+    if decoding.temperature == 0 and drawn:
+        raise TaskError(
+            f"{where}: greedy answers are all alike; n, top_p and top_k need a temperature"
+        )
 
 
 def _build(noun: type[Noun], body: Mapping[str, Any], where: str) -> Noun:

@@ -202,6 +202,8 @@ def key_prefix(base: Base, adapter: Adapter | None, serving: Serving, decoding: 
     }
     if decoding.top_p < 1:
         parts["top_p"] = float(decoding.top_p)
+    if decoding.top_k:
+        parts["top_k"] = decoding.top_k
     if decoding.n > 1:
         parts["n"] = decoding.n
     return json.dumps(parts, sort_keys=True).encode()

@@ -33,6 +33,8 @@ def signature(
     how = "greedy" if decoding.temperature == 0 else f"t{decoding.temperature:g}s{decoding.seed}"
     if decoding.top_p < 1:
         how += f"p{decoding.top_p:g}"
+    if decoding.top_k:
+        how += f"k{decoding.top_k}"
     if decoding.n > 1:
         how += f"n{decoding.n}"
     options = ",".join(f"{key}={value}" for key, value in sorted(serving.options.items()))

@@ -18,7 +18,8 @@ class Decoding:
     """How an answer is generated. A temperature of 0 is greedy.
 
     ``stop`` strings end an answer and are left out of it. ``top_p`` keeps the likeliest tokens
-    that together have this probability. ``n`` answers are drawn independently.
+    that together have this probability, ``top_k`` so many of the likeliest (0: all). ``n`` answers
+    are drawn independently.
     """
 
     max_tokens: int
@@ -27,6 +28,7 @@ class Decoding:
     seed: int = 0
     top_p: float = 1.0
     n: int = 1
+    top_k: int = 0
 
 
 @dataclass(frozen=True)

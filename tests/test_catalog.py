@@ -52,7 +52,13 @@ def test_profiles_pin_what_the_papers_did() -> None:
         ("profiles.yaml", "temperature: 0}", "temperature: 4}", "temperature 4: give 0 to 2"),
         ("profiles.yaml", "temperature: 0}", "temperature: 1, top_p: 0}", "top_p 0: give more"),
         ("profiles.yaml", "temperature: 0}", "temperature: 1, n: 0}", "n 0: give 1 or more"),
-        ("profiles.yaml", "temperature: 0}", "temperature: 0, n: 2}", "n and top_p need a temp"),
+        ("profiles.yaml", "temperature: 0}", "temperature: 1, top_k: -1}", "top_k -1: give 0"),
+        (
+            "profiles.yaml",
+            "temperature: 0}",
+            "temperature: 0, n: 2}",
+            "n, top_p and top_k need a temp",
+        ),
     ],
 )
 def test_malformed_files_are_one_line_errors(

@@ -49,7 +49,7 @@ def one_key(**changes: object) -> str:
     return plan([part], base, [who], serving, with_base=False)[0].key
 
 
-DECODING = ("max_tokens", "temperature", "stop", "seed", "top_p", "n")
+DECODING = ("max_tokens", "temperature", "stop", "seed", "top_p", "n", "top_k")
 SERVING_FIELDS = ("engine", "dtype", "max_model_len", "options")
 
 
@@ -64,6 +64,7 @@ SERVING_FIELDS = ("engine", "dtype", "max_model_len", "options")
         {"max_tokens": 64},
         {"temperature": 0.5},
         {"top_p": 0.95},
+        {"top_k": 50},
         {"n": 20},
         {"stop": ("\n",)},
         {"engine": "vllm-2"},

@@ -175,13 +175,12 @@ def _decoding(arguments: dict[str, Any], repeats: int) -> Decoding:
         temperature=float(given.pop("temperature", 0.0)),
         stop=tuple(text for text in given.pop("until", ()) if text),
     )
-    if given.pop("do_sample", False):
-        top_p = float(given.pop("top_p", 1.0))
-        decoding = dataclasses.replace(decoding, top_p=top_p, n=repeats)
+    # vLLM writes "all tokens" as 0 or -1.
+    top_p, top_k = float(given.pop("top_p", 1.0)), max(0, int(given.pop("top_k", 0)))
+    if given.pop("do_sample", False) and decoding.temperature > 0:
+        decoding = dataclasses.replace(decoding, top_p=top_p, top_k=top_k, n=repeats)
     else:
         decoding = dataclasses.replace(decoding, temperature=0.0)
-        for harmless in ("top_p", "top_k"):
-            given.pop(harmless, None)
     if given:
         raise TaskError(f"lm-eval asks for {', '.join(sorted(given))}, which peval has not")
     return decoding

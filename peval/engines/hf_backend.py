@@ -138,7 +138,7 @@ class HfBackend:
             sampled = {
                 "do_sample": True,
                 "temperature": decoding.temperature,
-                "top_k": 0,
+                "top_k": decoding.top_k,
                 "top_p": decoding.top_p,
             }
         return GenerationConfig(

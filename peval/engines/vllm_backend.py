@@ -253,6 +253,7 @@ def _sampling(request: Request, eos: tuple[int, ...], stop: tuple[str, ...]) -> 
         n=decoding.n,
         temperature=decoding.temperature,
         top_p=decoding.top_p,
+        top_k=decoding.top_k,
         max_tokens=decoding.max_tokens,
         stop=list(stop),
         stop_token_ids=list(eos),

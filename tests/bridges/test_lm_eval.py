@@ -392,7 +392,7 @@ def test_repeats_of_sampled_answers_are_drawn(folder: Path, tmp_path: Path) -> N
     place = tmp_path / "tasks"
     place.mkdir()
     body = yaml.safe_load((folder / "toy_generate.yaml").read_text())
-    how = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "until": ["."]}
+    how = {"do_sample": True, "temperature": 0.7, "top_p": 0.9, "top_k": 40, "until": ["."]}
     more = {"task": "toy_often", "repeats": 3, "generation_kwargs": how}
     (place / "often.yaml").write_text(yaml.safe_dump(body | more))
     task = lm_eval_samples.expand(
@@ -403,13 +403,24 @@ def test_repeats_of_sampled_answers_are_drawn(folder: Path, tmp_path: Path) -> N
     sample = lm_eval_samples.read(task).samples[0]
     decoding = sample.queries[0].decoding
     assert decoding is not None
-    assert (decoding.n, decoding.top_p, decoding.temperature) == (3, 0.9, 0.7)
+    assert (decoding.n, decoding.top_p, decoding.top_k) == (3, 0.9, 40)
+    assert decoding.temperature == 0.7
     drawn = tuple(Drawn(text, (), "stop") for text in ("b", "c"))
     (instance,) = lm_eval_scores._answered(
         lm_eval_samples.built_instances(task)[:1], sample,
         [Completion("k", "a", (), "stop", more=drawn)],
     )  # fmt: skip
     assert instance.resps == ["a", "b", "c"]
+
+
+def test_greedy_answers_know_no_limits_of_sampling() -> None:
+    limits = {"top_p": 0.9, "top_k": 40, "until": ["."]}
+    for greedy in ({"do_sample": False, "temperature": 0.7}, {"do_sample": True}, {}):
+        decoding = lm_eval_samples._decoding(limits | greedy, repeats=3)
+        assert (decoding.n, decoding.top_p, decoding.top_k) == (1, 1.0, 0)
+        assert decoding.temperature == 0
+    every = {"do_sample": True, "temperature": 1.0, "top_k": -1}
+    assert lm_eval_samples._decoding(every, repeats=1).top_k == 0
 
 
 def test_what_cannot_be_run_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:

@@ -186,6 +186,12 @@ def test_draws_depend_on_their_request_alone(
         for draws, r in zip(firsts, several(4), strict=True)
     )
     assert shared < 8  # seeds 5 and 6 must not have two of three draws in common
+    # The likeliest token alone is the greedy answer.
+    surest = [replace(r, decoding=replace(r.decoding, n=1, top_p=1, top_k=1)) for r in several(4)]
+    greedy = [replace(r, decoding=Decoding(12)) for r in several(4)]
+    assert {k: a.token_ids for k, a in ask(vllm, surest).items()} == {
+        k: a.token_ids for k, a in ask(vllm, greedy).items()
+    }
     hot = replace(requests()[0], key="hot", decoding=Decoding(4, temperature=4.0))
     assert "temperature 4 is outside" in (ask(vllm, [hot])["hot"].error or "")
 

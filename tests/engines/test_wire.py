@@ -4,7 +4,7 @@ from peval.engines import wire
 from peval.engines.seeds import first_seed
 from peval.types import Completion, Decoding, Drawn, Likelihood, Request
 
-HOW = Decoding(8, 0.8, ("\n",), 3, top_p=0.95, n=2)
+HOW = Decoding(8, 0.8, ("\n",), 3, top_p=0.95, n=2, top_k=40)
 ASKED = Request("k", "task", "s", None, (1, 2), HOW)
 
 
