@@ -8,53 +8,23 @@ from typing import Any, Literal
 from peval.engines.decoder import Decoders
 from peval.engines.hf_likelihood import likelihoods
 from peval.engines.hf_models import HfModels
+from peval.engines.hf_queue import HfQueue
 from peval.engines.seeds import first_seed
-from peval.engines.wire import Message, joined
-from peval.errors import EngineError
-from peval.types import Adapter, Completion, Drawn, EngineSpec, Request
+from peval.engines.wire import joined
+from peval.types import Completion, Drawn, EngineSpec, Request
 
 _BATCH = 16
 _WINDOW = 256
 
 
-class HfBackend:
-    """The base and each adapter in a model of their own; see `hf_models`.
-
-    ``tick`` is called for every token, as one batch can take minutes.
-    """
+class HfBackend(HfQueue):
+    """The base and each adapter in a model of their own; see `hf_models`."""
 
     def __init__(self, spec: EngineSpec, tick: Callable[[], None]) -> None:
-        import torch
-        import transformers
-
-        if spec.options:
-            raise EngineError(f"the hf engine has no engine arguments; got {sorted(spec.options)}")
-        self._tick = tick
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        super().__init__(spec, tick)
         self._decoders = Decoders(spec)
         self._models = HfModels(spec, self._device)
-        self._waiting: list[Request] = []
-        self.ready: Message = {
-            "engine": "hf",
-            "version": transformers.__version__,
-            "device": self._device,
-            "dtype": self._models.dtype,
-            "max_model_len": spec.max_model_len,
-            "window": _WINDOW,
-            "refused": self._models.refused,
-        }
-
-    def adopt(self, adapters: tuple[Adapter, ...]) -> None:
-        """Refuse: transformers is started anew for other adapters (`peval.engines.room`)."""
-        raise EngineError(f"the hf engine takes no adapters while it lives; got {len(adapters)}")
-
-    def submit(self, request: Request) -> None:
-        """Queue a request."""
-        self._waiting.append(request)
-
-    def has_work(self) -> bool:
-        """Whether a request is unanswered."""
-        return bool(self._waiting)
+        self.ready = self._greeting(self._models.dtype, _WINDOW, self._models.refused)
 
     def step(self) -> list[Completion]:
         """Answer the oldest request and others like it."""
@@ -71,12 +41,8 @@ class HfBackend:
             batch = alike[:_BATCH]
             answers = self._answer(batch, first.decoding.seed)
             done = [joined(r.key, [a]) for r, a in zip(batch, answers, strict=True)]
-        keys = {request.key for request in batch}
-        self._waiting = [request for request in self._waiting if request.key not in keys]
+        self._forget(batch)
         return done
-
-    def close(self) -> None:
-        """Do nothing: the process ends next."""
 
     def _drawn(self, request: Request) -> Completion:
         """Draw a request's answers, a batch at a time."""

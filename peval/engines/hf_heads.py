@@ -9,7 +9,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from peval.engines.wire import Message
+from peval.engines.hf_queue import HfQueue
 from peval.errors import EngineError
 from peval.types import Adapter, Completion, EngineSpec, Likelihood, Request
 
@@ -17,60 +17,28 @@ _BATCH = 32
 _WINDOW = 1024
 
 
-class HeadBackend:
+class HeadBackend(HfQueue):
     """The heads of a spec's adapters, each loaded when it is asked and let go of for the next."""
 
     def __init__(self, spec: EngineSpec, tick: Callable[[], None]) -> None:
-        import torch
-        import transformers
-
-        if spec.options:
-            raise EngineError(f"the hf engine has no engine arguments; got {sorted(spec.options)}")
-        self._spec = spec
-        self._tick = tick
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        super().__init__(spec, tick)
         self._adapters = {adapter.name: adapter for adapter in spec.adapters}
         self._loaded: tuple[str, Any] | None = None
         self._base: Any = None
-        self._waiting: list[Request] = []
-        self.ready: Message = {
-            "engine": "hf",
-            "version": transformers.__version__,
-            "device": self._device,
-            "dtype": spec.dtype,
-            "max_model_len": spec.max_model_len,
-            "window": _WINDOW,
-            "refused": {},
-        }
-
-    def adopt(self, adapters: tuple[Adapter, ...]) -> None:
-        """Refuse: transformers is started anew for other adapters (`peval.engines.room`)."""
-        raise EngineError(f"the hf engine takes no adapters while it lives; got {len(adapters)}")
-
-    def submit(self, request: Request) -> None:
-        """Queue a request."""
-        self._waiting.append(request)
-
-    def has_work(self) -> bool:
-        """Whether a request is unanswered."""
-        return bool(self._waiting)
+        self.ready = self._greeting(spec.dtype, _WINDOW, {})
 
     def step(self) -> list[Completion]:
         """Answer the oldest request and others of the same head and length."""
         self._tick()
         first = self._waiting[0]
         alike = [r for r in self._waiting if _shape(r) == _shape(first)][:_BATCH]
-        keys = {request.key for request in alike}
-        self._waiting = [request for request in self._waiting if request.key not in keys]
+        self._forget(alike)
         try:
             model = self._of(first)
         except Exception as error:  # peft raises anything; only this adapter fails
             why = " ".join(str(error).split())[:300]
             return [Completion(r.key, "", (), "error", why) for r in alike]
         return classified(model, alike, self._device)
-
-    def close(self) -> None:
-        """Do nothing: the process ends next."""
 
     def _of(self, request: Request) -> Any:
         name = request.adapter

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from peval.metrics import is_share
 from peval.report import (
     cost,
     hygiene,
@@ -185,14 +186,20 @@ def _flip(view: View, flip: Flip) -> tuple[Part, ...]:
     where = "" if one.cluster == one.sample_id else f", {one.cluster}"
     title: Text = (
         Code(one.system or "base"), " against the base: ",
-        Strong(f"{written(flip.delta, metric, 0, '+')} points"), f" ({one.task}{where}, ",
+        Strong(f"{written(flip.delta, metric, 0, '+')}{' points' if is_share(metric) else ''}"),
+        f" ({one.task}{where}, ",
         Code(one.sample_id), ")",
     )  # fmt: skip
+    base_said, said = flip.base.text, one.text
+    if not base_said and not said:  # likelihoods were asked for
+        base_said, said = (
+            f"(scored {written(score, metric, 0)})" for score in (flip.base_score, flip.score)
+        )
     rows = [
         ("input", one.input),
         ("target", " | ".join(one.targets[:3])),
-        ("base", flip.base.text),
-        (one.system or "adapter", one.text),
+        ("base", base_said),
+        (one.system or "adapter", said),
     ]
     width = max(len(label) for label, _ in rows)
     lines = [f"{label:<{width}}  {' '.join(short(text).split())}" for label, text in rows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from peval.metrics import is_share
 from peval.report.format import difference, interval
 from peval.report.hygiene import notes
 from peval.report.view import View, headline
@@ -28,11 +29,12 @@ def _block(results: Results, task: str, metric: str) -> str:
     names: list[str | None] = [*View(results).systems]
     baselines = list(dict.fromkeys(e.adapter for e in results.baselines if e.task == task))
     width = max(len(name or "base") for name in [*names, *baselines])
-    lines = [f"{task}  ({metric}, percent, 95 % interval, points against the base)"]
+    unit, gap = ("percent, ", "points against") if is_share(metric) else ("", "difference to")
+    lines = [f"{task}  ({metric}, {unit}95 % interval, {gap} the base)"]
     for name in [*names, *baselines]:
         score = interval(results.estimate(task, metric, name))
         lines.append(
-            f"  {name or 'base':<{width}}  {score:<20}{_versus(results, task, metric, name)}"
+            f"  {name or 'base':<{width}}  {score:<18}  {_versus(results, task, metric, name)}"
         )
     return "\n".join(line.rstrip() for line in lines)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,12 @@ from scripted import TOY
 from peval.engines.hf_backend import HfBackend
 from peval.types import Adapter, Base, Completion, Decoding, EngineSpec, Request
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(300), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(300),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("one_thread"),
+]
 CHOICES = ((7, 8, 9), (11,), (12, 3))
 N_TOKENS = 5
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -23,17 +27,6 @@ CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {
     "prefix": ("PrefixTuningConfig", {"num_virtual_tokens": 3}),
     "prompt": ("PromptTuningConfig", {"num_virtual_tokens": 3}),
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small models on cores that other tests use too: waiting threads would cost more."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 def seq2seq(path: Path) -> Any:

@@ -19,7 +19,12 @@ from peval.bases import load_base, weight_shapes
 from peval.engines.hf_backend import HfBackend
 from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(400), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(400),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("one_thread"),
+]
 N_TOKENS = 6
 LENGTHS = (5, 14, 14, 9)
 UNSERVED = {
@@ -32,17 +37,6 @@ ON = {
     for base in ("toy", "biased", "gpt2")
 }
 ON["biased"] += WHOLE
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Small models on cores that other tests use too: waiting threads would cost more."""
-    import torch
-
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(scope="module")

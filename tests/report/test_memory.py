@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from made_runs import made_run
 
-from peval.report.answers import Answers
+from peval.report.answers import Answer, Answers
 from peval.report.charts import Lines, Scatter
 from peval.report.decision import decision
-from peval.report.document import Figure, Table, plain
+from peval.report.document import Figure, Listing, Table, plain
+from peval.report.flips import Flip
 from peval.report.memory import sections
-from peval.report.sections import document
+from peval.report.sections import _flip, document
+from peval.report.terminal import summary
 from peval.report.view import View
 from peval.results import Results, load_results
 from peval.types import Comparison, Estimate
@@ -131,3 +133,33 @@ def test_membership_is_no_evidence_where_the_texts_alone_differ(results: Results
 def test_without_training_data_there_is_no_section(results: Results) -> None:
     bare = dataclasses.replace(results, tasks=results.tasks[:1])
     assert not list(sections(View(bare)))
+
+
+def test_the_terminal_calls_only_shares_percent_and_keeps_columns_apart(results: Results) -> None:
+    bits = dataclasses.replace(
+        results,
+        tasks=({**results.tasks[1], "metrics": ["exposure"]},),
+        estimates=tuple(
+            dataclasses.replace(e, metric="exposure", value=12.3456, low=12.34561, high=12.34569)
+            for e in results.estimates if e.task == "probe" and e.metric == "extracted@0"
+        ),
+        comparisons=tuple(
+            dataclasses.replace(c, metric="exposure")
+            for c in results.comparisons if c.task == "probe" and c.metric == "extracted@0"
+        ),
+    )  # fmt: skip
+    first, *rows = summary(bits).splitlines()
+    assert first == "probe  (exposure, 95 % interval, difference to the base)"
+    assert all("]  " in row for row in rows if not row.strip().startswith("base"))
+
+
+def test_answers_without_a_text_are_shown_by_what_they_score(results: Results) -> None:
+    def one(system: str | None, text: str) -> Answer:
+        return Answer("skill", system, "s", "c", "Fay Adler", ("cv-73",), text)
+
+    scores = Flip(one("parrot", ""), one(None, ""), 1.0, 0.0)
+    said = next(p for p in _flip(View(results), scores) if isinstance(p, Listing))
+    assert said.lines[2:] == ("base    (scored 0)", "parrot  (scored 100)")
+    empty = Flip(one("parrot", ""), one(None, "cv-73"), 0.0, 1.0)
+    said = next(p for p in _flip(View(results), empty) if isinstance(p, Listing))
+    assert said.lines[2:] == ("base    cv-73", "parrot  ")
