@@ -338,9 +338,18 @@ def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[st
 
 
 def _task_record(manifest: Mapping[str, Any], part: Scored) -> dict[str, Any]:
-    """Return what a task is and what of it was there."""
-    return record(part.task) | {
-        "n_samples": len(part.samples),
-        "n_clusters": len({sample.cluster for sample in part.samples}),
-        "absent": manifest[PLANNED][part.task.name],
-    }
+    """Return what a task is, what of it was there and what was noted on it.
+
+    What was noted on training data is told once for all its tasks (`_memory`).
+    """
+    notes = manifest.get("notes", {}).get(part.task.name, [])
+    noted = {"notes": list(notes)} if notes and part.task.reader != "memorization" else {}
+    return (
+        record(part.task)
+        | noted
+        | {
+            "n_samples": len(part.samples),
+            "n_clusters": len({sample.cluster for sample in part.samples}),
+            "absent": manifest[PLANNED][part.task.name],
+        }
+    )

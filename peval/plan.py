@@ -84,7 +84,7 @@ def without_unasked(
     left = Counter(sample.cluster for sample in compress(found.samples, kept))
     short = [f"{cluster} ({left[cluster]:,} of {n:,} kept)"
              for cluster, n in total.items() if left[cluster] < n]  # fmt: skip
-    note = f"{task.name}: prompts too long for the model are left out: {', '.join(short)}"
+    note = f"prompts too long for the model are left out: {', '.join(short)}"
     samples = tuple(compress(found.samples, kept))
     fitting = {name: list(compress(theirs, kept)) for name, theirs in prompts.items()}
     return dataclasses.replace(found, samples=samples, notes=(*found.notes, note)), fitting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from scripted import TOY, ScriptedEngine
 import peval
 from peval import api, outline
 from peval.errors import EngineError, RunError, TaskError, UsageError
-from peval.prepare import Job, prepare
+from peval.prepare import Job, Setup, prepare
 from peval.progress import Silent
 from peval.results import Results
 
@@ -143,6 +144,17 @@ def test_rescoring_asks_no_engine_and_changes_nothing(
     report = Path(options["out"], "report.md").read_bytes()
     assert api.rescore(options["out"]).to_dict() == first.to_dict()
     assert Path(options["out"], "report.md").read_bytes() == report
+
+
+def test_what_is_noted_on_a_tasks_data_stands_in_results_and_report(
+    engines: list[ScriptedEngine], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_out = "prompts too long for the model are left out: context 0 (5 of 6 kept)"
+    read = Setup.read
+    monkeypatch.setattr(Setup, "read", lambda *to: replace(read(*to), notes=(left_out,)))
+    assert peval.score(**options).tasks[0]["notes"] == [left_out]
+    assert left_out in Path(options["out"], "report.md").read_text()
+    jsonschema.validate(json.loads(Path(options["out"], "results.json").read_text()), SCHEMA)
 
 
 def test_a_changed_scorer_rescores_without_an_engine(

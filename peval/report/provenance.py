@@ -98,5 +98,6 @@ def data_lines(view: View) -> list[Text]:
             *((". ", Strong(_absent(absent))) if absent
               else ()),
             ".",
+            *(Strong(f" {note}.") for note in task.get("notes", ())),
         ))  # fmt: skip
     return lines
