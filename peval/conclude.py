@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import gc
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -17,46 +17,23 @@ from peval import families, pools, programs, results
 from peval.baselines import BASELINES
 from peval.coding import UNSANDBOXED, Sandbox, is_code
 from peval.forgetting import judged
+from peval.items import items
+from peval.lineup import Lineup, Part
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
 from peval.noise import Noise, floored, noise
-from peval.parquet import write_parquet
+from peval.parquet import AnswersFile
 from peval.report.write import write_report
 from peval.results import Answers, Results
 from peval.rundir import PLANNED, RunDir, adapter_of, pool_of, record, task_of, write_json
 from peval.samples import write_samples
 from peval.scorers.text import SCORER_VERSION
-from peval.scoring import (
-    Asked,
-    aggregates,
-    by_system_and_sample,
-    score_prediction,
-    score_system,
-    tokenizer_of,
-)
+from peval.scoring import aggregates, score_prediction, tokenizer_of
 from peval.signature import pool_signature, signature
 from peval.store import Store
 from peval.sweeps import read_rule, sweep
-from peval.types import Adapter, Comparison, Completion, Estimate, Request, Sample, Score, Task
+from peval.types import Adapter, Comparison, Estimate, Pool, Task
 from peval.version import __version__
-
-Systems = Mapping[str | None, Answers]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """One task with its samples; each system's requests and score for each, in their order."""
-
-    task: Task
-    samples: list[Sample]
-    requests: dict[str | None, list[Asked]]
-    scores: dict[str | None, list[Score | None]]
-
-    def rows(self) -> Iterator[tuple[Request, Score | None]]:
-        """Yield every request with its sample's score, system by system."""
-        for name, asked in self.requests.items():
-            for requests, score in zip(asked, self.scores[name], strict=True):
-                yield from ((request, score) for request in requests)
 
 
 def conclude(rundir: RunDir) -> Results:
@@ -86,16 +63,17 @@ def _uncollected() -> Iterator[None]:
 def _conclude(rundir: RunDir) -> Results:
     manifest = rundir.read_manifest()
     tasks = [task_of(fields) for fields in manifest["tasks"]]
-    with Store(rundir.store) as store, _sandbox(manifest, tasks) as sandbox:
-        samples, requests = store.samples(), store.requests()
-        completions = store.completions(request.key for request in requests)
-        parts = [_score(store, task, samples, requests, completions, sandbox) for task in tasks]
+    with (
+        Store(rundir.store) as store,
+        _second(rundir) as repeat,
+        _sandbox(manifest, tasks) as sandbox,
+        AnswersFile(rundir.completions) as file,
+    ):
+        samples, lineup = store.samples(), Lineup(store, repeat, sandbox, file)
+        parts = [lineup.part(task, samples[task.name]) for task in tasks]
         if sandbox.tier is not None:
             manifest["sandbox"] = {"tier": sandbox.tier, "landlock_abi": sandbox.abi}
-    again = _repeated(rundir, parts, requests)
-    found = _results(manifest, parts, completions, again)
-    rows = [row for part in parts for row in part.rows()]
-    write_parquet(rundir.completions, rows, samples, completions)
+    found = _results(manifest, parts)
     for part in parts:
         if is_code(part.task):
             write_samples(rundir.path, part.task, part.samples, part.scores)
@@ -105,51 +83,9 @@ def _conclude(rundir: RunDir) -> Results:
     return found
 
 
-def _score(
-    store: Store,
-    task: Task,
-    samples: Mapping[str, Mapping[str, Sample]],
-    requests: Sequence[Request],
-    completions: Mapping[str, Completion],
-    sandbox: Sandbox,
-) -> Scored:
-    """Score every system on one task."""
-    items = list(samples[task.name].values())
-    mine = [request for request in requests if request.task == task.name]
-    asked = {
-        name: [by_id[s.id] for s in items] for name, by_id in by_system_and_sample(mine).items()
-    }
-    scores = {
-        name: score_system(store, task, items, theirs, completions, sandbox)
-        for name, theirs in asked.items()
-    }
-    return Scored(task, items, asked, scores)
-
-
-def _repeated(
-    rundir: RunDir, parts: Sequence[Scored], requests: Sequence[Request]
-) -> dict[str, Systems]:
-    """Return each task's second answers by system, where everything was asked twice.
-
-    Programs are not run a second time, so coding tasks have none.
-    """
-    if not rundir.repeat.exists():
-        return {}
-    found: dict[str, Systems] = {}
-    with Store(rundir.repeat) as store:
-        completions = store.completions(request.key for request in requests)
-        for part in parts:
-            if not is_code(part.task):
-                found[part.task.name] = {
-                    name: results.answers(
-                        part.task,
-                        asked,
-                        completions,
-                        score_system(store, part.task, part.samples, asked, completions),
-                    )
-                    for name, asked in part.requests.items()
-                }
-    return found
+def _second(rundir: RunDir) -> AbstractContextManager[Store | None]:
+    """Return the store of second answers, where everything was asked twice."""
+    return Store(rundir.repeat) if rundir.repeat.exists() else nullcontext()
 
 
 def _sandbox(manifest: Mapping[str, Any], tasks: Sequence[Task]) -> Sandbox:
@@ -158,66 +94,25 @@ def _sandbox(manifest: Mapping[str, Any], tasks: Sequence[Task]) -> Sandbox:
     return Sandbox(unsandboxed or bool(manifest["job"].get("allow_code_execution")), unsandboxed)
 
 
-def _results(
-    manifest: Mapping[str, Any],
-    parts: Sequence[Scored],
-    completions: Mapping[str, Completion],
-    again: Mapping[str, Systems],
-) -> Results:
-    """Turn scores into estimates and comparisons; `again` holds second scorings by task."""
+def _results(manifest: Mapping[str, Any], parts: Sequence[Part]) -> Results:
+    """Turn scores into estimates and comparisons."""
     adapters = [adapter_of(fields) for fields in manifest["adapters"]]
-    n_compared = sum(not adapter.is_control for adapter in adapters)
+    memory = _memory(manifest)
     estimates: list[Estimate] = []
     comparisons: list[Comparison] = []
-    baselines: list[Estimate] = []
-    measured: list[Noise] = []
-    memory = _memory(manifest)
-    lined_up: dict[str, pools.Part] = {}
     for part in parts:
-        systems = {
-            name: results.answers(part.task, asked, completions, part.scores[name])
-            for name, asked in part.requests.items()
-        }
-        lined_up[part.task.name] = (part.samples, systems)
-        sign = partial(signature, manifest)
-        how = aggregates(part.task)
-        base = systems.get(None)
-        if base:
-            estimates += results.estimates(part.task, part.samples, None, base, sign, how)
-        for adapter in adapters:
-            theirs = systems[adapter.name]
-            estimates += results.estimates(part.task, part.samples, adapter, theirs, sign, how)
-            if base and not adapter.is_control:
-                alpha = families.LEVEL / (n_compared * len(parts))
-                against = results.control_of(adapter, adapters)
-                comparisons += results.comparisons(
-                    part.task,
-                    part.samples,
-                    adapter,
-                    (theirs, systems[against]),
-                    alpha,
-                    how,
-                    against,
-                )
-        for name, second in again.get(part.task.name, {}).items():
-            measured += noise(part.task, part.samples, name, (systems[name], second))
-        baselines += _baselines(part)
-        if part.task.reader == "memorization":
-            more, drawn = extras(part.task, part.samples, systems, adapters, sign)
-            estimates += more
-            memory |= drawn
-        elif memory.get("overlap"):
-            estimates += _by_overlap(part, systems, adapters, memory["overlap"], sign)
-    sweep_rule = read_rule(manifest.get("select", "last"), [part.task.name for part in parts])
+        estimates += _estimates(manifest, part, adapters)
+        comparisons += _comparisons(part, adapters, len(parts))
+        more, drawn = _of_memory(manifest, part, adapters, memory.get("overlap"))
+        estimates += more
+        memory |= drawn
     groups = [pool_of(fields) for fields in manifest.get("groups", [])]
+    lined_up = {part.task.name: (part.samples, part.systems) for part in parts}
     for pool in groups:
-        sign_pool = partial(pool_signature, manifest)
-        estimates += pools.estimates(pool, lined_up, adapters, sign_pool)
+        sign = partial(pool_signature, manifest)
+        estimates += pools.estimates(pool, lined_up, adapters, sign)
         comparisons += pools.comparisons(pool, lined_up, adapters)
-    headlines = {part.task.name: part.task.metrics[0] for part in parts}
-    headlines |= {pool.name: pool.metric for pool in reversed(groups)}
-    comparisons = list(floored(comparisons, measured))
-    margins = {part.task.name: part.task.margin for part in parts}
+    measured = [one for part in parts for one in _noise(part)]
     found = Results(
         run=_run_record(manifest, parts),
         adapters=tuple(
@@ -225,25 +120,73 @@ def _results(
         ),
         tasks=tuple(_task_record(manifest, part) for part in parts),
         estimates=tuple(estimates),
-        comparisons=judged(families.adjusted(comparisons, headlines), margins),
-        baselines=tuple(baselines),
+        comparisons=_decided(list(floored(comparisons, measured)), parts, groups),
+        baselines=tuple(one for part in parts for one in _baselines(part)),
         memorization=memory,
         programs=tuple(
-            row
-            for part in parts
-            if is_code(part.task)
-            for row in programs.rows(part.task, part.scores)
+            row for p in parts if is_code(p.task) for row in programs.rows(p.task, p.scores)
         ),
         noise=tuple(dataclasses.asdict(one) for one in measured),
     )
-    return dataclasses.replace(found, sweep=sweep(found, _outputs(lined_up), sweep_rule))
+    rule = read_rule(manifest.get("select", "last"), [part.task.name for part in parts])
+    return dataclasses.replace(found, sweep=sweep(found, _outputs(parts), rule))
 
 
-def _outputs(lined_up: Mapping[str, pools.Part]) -> dict[str | None, str | None]:
+def _estimates(
+    manifest: Mapping[str, Any], part: Part, adapters: Sequence[Adapter]
+) -> Iterator[Estimate]:
+    """Yield the scores of the base, where it was asked, and of each adapter."""
+    sign, how = partial(signature, manifest), aggregates(part.task)
+    base: list[Adapter | None] = [None] if None in part.systems else []
+    for who in (*base, *adapters):
+        system = part.systems[who.name if who else None]
+        yield from results.estimates(part.task, part.items, who, system, sign, how)
+
+
+def _comparisons(part: Part, adapters: Sequence[Adapter], n_parts: int) -> Iterator[Comparison]:
+    """Yield each adapter's differences to the base, where it was asked."""
+    compared = [one for one in adapters if not one.is_control] if None in part.systems else []
+    for adapter in compared:
+        against = results.control_of(adapter, adapters)
+        pair = part.systems[adapter.name], part.systems[against]
+        alpha = families.LEVEL / (len(compared) * n_parts)
+        how = aggregates(part.task)
+        yield from results.comparisons(part.task, part.items, adapter, pair, alpha, how, against)
+
+
+def _of_memory(
+    manifest: Mapping[str, Any],
+    part: Part,
+    adapters: Sequence[Adapter],
+    overlap: Mapping[str, Any] | None,
+) -> tuple[list[Estimate], dict[str, Any]]:
+    """Return what a probe shows beside its metrics; of other tasks, scores by overlap."""
+    sign = partial(signature, manifest)
+    if part.task.reader == "memorization":
+        return extras(part.task, part.samples, part.systems, adapters, sign)
+    return list(_by_overlap(part, adapters, overlap, sign)) if overlap else [], {}
+
+
+def _noise(part: Part) -> Iterator[Noise]:
+    for name, second in part.again.items():
+        yield from noise(part.task, part.items, name, (part.systems[name], second))
+
+
+def _decided(
+    comparisons: Sequence[Comparison], parts: Sequence[Part], groups: Sequence[Pool]
+) -> tuple[Comparison, ...]:
+    """Return the comparisons with adjusted p-values and what they say of forgetting."""
+    headlines = {part.task.name: part.task.metrics[0] for part in parts}
+    headlines |= {pool.name: pool.metric for pool in reversed(groups)}
+    margins = {part.task.name: part.task.margin for part in parts}
+    return judged(families.adjusted(comparisons, headlines), margins)
+
+
+def _outputs(parts: Sequence[Part]) -> dict[str | None, str | None]:
     """Return a hash of all that each system said; None where an answer is missing."""
     said: dict[str | None, list[object]] = {}
-    for _, systems in lined_up.values():
-        for name, answers in systems.items():
+    for part in parts:
+        for name, answers in part.systems.items():
             said.setdefault(name, []).extend(answers.said)
     return {
         name: None if None in many else hashlib.sha256(repr(many).encode()).hexdigest()
@@ -260,8 +203,7 @@ def _memory(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_overlap(
-    part: Scored,
-    systems: Mapping[str | None, Answers],
+    part: Part,
     adapters: Sequence[Adapter],
     found: Mapping[str, Any],
     sign: results.Signer,
@@ -274,15 +216,15 @@ def _by_overlap(
     names: dict[str | None, Adapter | None] = {None: None} | {a.name: a for a in adapters}
     for group, wanted in (("overlap:clean", False), ("overlap:overlapping", True)):
         kept = np.array([(sample.id in touched) == wanted for sample in part.samples])
-        samples = [s for s, keep in zip(part.samples, kept, strict=True) if keep]
-        for name in systems:
-            some = results.only(systems[name], kept)
-            for e in results.estimates(task, samples, names[name], some, sign, aggregates(task)):
+        columns = items([s for s, keep in zip(part.samples, kept, strict=True) if keep])
+        for name, system in part.systems.items():
+            some = results.only(system, kept)
+            for e in results.estimates(task, columns, names[name], some, sign, aggregates(task)):
                 if e.group is None:
                     yield dataclasses.replace(e, group=group)
 
 
-def _baselines(part: Scored) -> Iterator[Estimate]:
+def _baselines(part: Part) -> Iterator[Estimate]:
     """Yield the estimates of answers that need no model, on the same items."""
     if part.task.reader in ("lm-eval", "memorization", "code"):
         # Only the harness that asked can score, or a sandbox; memory is compared with the base.
@@ -298,7 +240,7 @@ def _baselines(part: Scored) -> Iterator[Estimate]:
             said=tuple(predictions[s.id] for s in part.samples),
         )
         yield from results.estimates(
-            task, part.samples, name, system, _baseline_signature, aggregates(task)
+            task, part.items, name, system, _baseline_signature, aggregates(task)
         )
 
 
@@ -310,17 +252,16 @@ def _baseline_signature(
     return f"task:{task.name}.v{task.version}|profile:{task.profile.name}|baseline:{adapter}|{how}"
 
 
-def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[str, Any]:
+def _run_record(manifest: Mapping[str, Any], parts: Sequence[Part]) -> dict[str, Any]:
     """Return what was run and how it ended."""
-    requests = [row for part in parts for row in part.rows()]
-    n_open = sum(score is None for _, score in requests)
-    n_failed = sum(score is not None and score.status == "failed" for _, score in requests)
+    tally = sum((part.tally for part in parts), Counter[str]())
+    n_open, n_failed = tally["open"], tally["failed"]
     return {
         "status": "partial" if n_open or n_failed else "complete",
-        "n_requests": len(requests),
+        "n_requests": tally["asked"],
         "n_failed": n_failed,
         "n_unanswered": n_open,
-        "failures": sorted({s.why for _, s in requests if s and s.status == "failed" and s.why}),
+        "failures": sorted({why for part in parts for why in part.failures}),
         "base": manifest["base"],
         "serving": manifest["serving"],
         "seed": manifest["job"]["seed"],
@@ -337,7 +278,7 @@ def _run_record(manifest: Mapping[str, Any], parts: Sequence[Scored]) -> dict[st
     }
 
 
-def _task_record(manifest: Mapping[str, Any], part: Scored) -> dict[str, Any]:
+def _task_record(manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
     """Return what a task is, what of it was there and what was noted on it.
 
     What was noted on training data is told once for all its tasks (`_memory`).

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval.stats import CONFIDENCE, Interval, Test
+from peval.stats.units import Clusters
 
 MAX_GROUPS = 50
 
@@ -32,7 +33,7 @@ class Aggregate:
 
     compute: Callable[[list[Any]], float]
     is_log: bool = False
-    interval: Callable[[Items, Sequence[str]], Interval] | None = None
+    interval: Callable[[Items, Clusters], Interval] | None = None
     whole_only: bool = False
 
 
@@ -50,7 +51,7 @@ def is_mean(aggregate: Aggregate) -> bool:
         return False
 
 
-def interval(items: Items, clusters: Sequence[str], aggregate: Aggregate) -> Interval:
+def interval(items: Items, clusters: Clusters, aggregate: Aggregate) -> Interval:
     """Return an aggregate of items with its 95 % interval.
 
     Parameters
@@ -75,7 +76,7 @@ def interval(items: Items, clusters: Sequence[str], aggregate: Aggregate) -> Int
 
 
 def difference(
-    pairs: tuple[Items, Items], clusters: Sequence[str], aggregate: Aggregate
+    pairs: tuple[Items, Items], clusters: Clusters, aggregate: Aggregate
 ) -> tuple[Interval, Test]:
     """Return the difference of two systems' aggregates on the same items, and its t test."""
     first, second = pairs
@@ -92,11 +93,12 @@ def difference(
 
 
 def _jackknife(
-    clusters: Sequence[str], value_of: Callable[[NDArray[np.intp]], float]
+    clusters: Clusters, value_of: Callable[[NDArray[np.intp]], float]
 ) -> tuple[float, float, int, int]:
     """Return a value, its standard error, and the numbers of groups and of units."""
-    place = {name: number for number, name in enumerate(dict.fromkeys(clusters))}
-    units = list(range(len(clusters))) if len(place) == 1 else [place[name] for name in clusters]
+    names = list(clusters)
+    place = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    units = list(range(len(names))) if len(place) == 1 else [place[name] for name in names]
     n_units = max(units) + 1
     n_groups = min(n_units, MAX_GROUPS)
     group = np.array(units) * n_groups // n_units

@@ -7,13 +7,14 @@ equally likely, the answer changes. A difference between systems no larger than 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from peval.results import Answers, groups, is_there
-from peval.types import Comparison, Sample, Task
+from peval.items import Items
+from peval.results import Answers, is_there
+from peval.types import Comparison, Task
 
 NORMAL_95 = 1.959964
 
@@ -38,7 +39,7 @@ class Noise:
 
 
 def noise(
-    task: Task, samples: Sequence[Sample], name: str | None, pair: tuple[Answers, Answers]
+    task: Task, items: Items, name: str | None, pair: tuple[Answers, Answers]
 ) -> Iterator[Noise]:
     """Yield a system's noise in each metric that is a mean over items, whole and by group.
 
@@ -53,9 +54,10 @@ def noise(
         one, other = first.values[metric], second.values[metric]
         if one.dtype == object or other.dtype == object:
             continue
-        for group, mask in groups(samples):
-            there = mask & is_there(one) & is_there(other)
-            n = int(there.sum())
+        has_both = is_there(one) & is_there(other)
+        for group, rows in items.groups:
+            there = rows[has_both[rows]]
+            n = len(there)
             if not n:
                 continue
             d = other[there] - one[there]
@@ -65,7 +67,7 @@ def noise(
                 adapter=name,
                 group=group,
                 n_items=n,
-                n_changed=int((there & changed).sum()),
+                n_changed=int(changed[there].sum()),
                 mean_difference=float(d.mean()),
                 # Two scorings differ by twice the variance of one.
                 per_item=float(np.sqrt((d**2).mean() / 2)),

@@ -1,154 +1,270 @@
-"""Every answer as one row of a Parquet file, for people who use pandas."""
+"""Every answer as one row of a Parquet file, for people who use pandas.
+
+Answers are written system by system as columns. Which metrics are numbers is known when the last
+score is, so the columns wait in a file beside it until then: memory holds one system's at a time.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from peval.errors import RunError
 from peval.scorers.choice import likeliest
-from peval.types import Completion, Request, Sample, Score
+from peval.types import Asked, Completion, Posed, Sample, Score
 
 ROWS_PER_GROUP = 10_000
+OF_SAMPLES = ("sample_id", "category", "cluster", "input", "targets")  # in `_of_samples`
 
-Row = tuple[Request, Score | None]
+Draw = tuple[str | None, int | None, str | None]
 
 
-def write_parquet(
-    path: Path,
-    rows: Sequence[Row],
-    samples: Mapping[str, Mapping[str, Sample]],
-    completions: Mapping[str, Completion],
-) -> None:
-    """Write one row per answer with a column per metric; the whole file or none of it.
+class AnswersFile:
+    """Writes one row per answer with a column per metric; the whole file or none of it.
 
     Where a request drew several answers, ``draw`` counts them, and each has the request's score.
-
-    Parameters
-    ----------
-    rows
-        Requests with their scores; a request without a score or an answer has nulls.
-    samples
-        By task and id.
-    completions
-        By request key.
+    A context manager; the file is there when it is left without an error.
 
     Raises
     ------
     RunError
         If the file cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    found = [score.values for _, score in rows if score]
-    metrics = sorted({metric for values in found for metric in values})
-    compound = {m for values in found for m, value in values.items() if isinstance(value, list)}
-    schema = _schema(metrics, compound)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            for group in _grouped(rows):
-                table = [
-                    row
-                    for request, score in group
-                    for row in _rows(request, samples, completions.get(request.key), score)
-                ]
-                writer.write_table(pa.Table.from_pylist(table, schema=schema))
-        with part.open("rb") as file:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._spool = path.with_name(f".{path.name}.{os.getpid()}.spool")
+        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._blocks: list[tuple[str, str | None, int]] = []  # task, system, place in the spool
+        self._samples: dict[str, Any] = {}
+        self._metrics: dict[str, bool] = {}  # whether its items are compound
+
+    def __enter__(self) -> AnswersFile:
+        import pyarrow as pa
+
+        with self._one_line_errors():
+            self._sink = pa.OSFile(str(self._spool), "wb")
+        return self
+
+    def add(
+        self,
+        task: str,
+        system: str | None,
+        samples: Sequence[Sample],
+        rows: Sequence[tuple[Asked, Score | None]],
+        completions: Mapping[str, Completion],
+    ) -> None:
+        """Take one system's answers to a task.
+
+        Parameters
+        ----------
+        samples
+            All of the task's, the same at every call.
+        rows
+            For each sample its requests and its score; without a score or an answer: nulls.
+        completions
+            By request key.
+        """
+        import pyarrow as pa
+
+        if task not in self._samples:
+            self._samples[task] = _of_samples(samples)
+        table = _table(samples, rows, completions)
+        for name in table.column_names[3 + len(_said()) :]:
+            is_compound = table.schema.field(name).type == pa.string()
+            self._metrics[name] = self._metrics.get(name, False) or is_compound
+        with self._one_line_errors():
+            self._blocks.append((task, system, self._sink.tell()))
+            with pa.ipc.new_stream(self._sink, table.schema) as stream:
+                stream.write_table(table)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            with self._one_line_errors():
+                self._sink.close()
+                if error is None:
+                    self._write()
+        finally:
+            for path in (self._spool, self._part):
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with pq.ParquetWriter(self._part, self._schema(), compression="zstd") as writer:
+            waiting: list[Any] = []
+            for table in self._tables():
+                waiting.append(table)
+                if sum(map(len, waiting)) >= ROWS_PER_GROUP:
+                    together = pa.concat_tables(waiting)
+                    whole = len(together) // ROWS_PER_GROUP * ROWS_PER_GROUP
+                    writer.write_table(together.slice(0, whole), row_group_size=ROWS_PER_GROUP)
+                    waiting = [together.slice(whole)]
+            if sum(map(len, waiting)):
+                writer.write_table(pa.concat_tables(waiting), row_group_size=ROWS_PER_GROUP)
+        with self._part.open("rb") as file:
             os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise RunError(
-            f"{path}: cannot be written ({reason}); what was computed is kept, "
-            "the same command goes on"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+        self._part.replace(self._path)
+
+    def _tables(self) -> Iterator[Any]:
+        """Yield what was added, with the columns of samples and of all metrics."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        schema = self._schema()
+        if not self._blocks:
+            return
+        with pa.memory_map(str(self._spool)) as file:
+            for task, system, place in self._blocks:
+                file.seek(place)
+                table = pa.ipc.open_stream(file).read_all()
+                samples = self._samples[task].take(table["sample"])
+                asked = pc.coalesce(table["later"], samples["input"])
+                samples = samples.set_column(OF_SAMPLES.index("input"), "input", asked)
+                known = {"task": [task] * len(table), "adapter": [system] * len(table)}
+                columns = [
+                    samples[field.name] if field.name in OF_SAMPLES
+                    else table[field.name].cast(field.type) if field.name in table.column_names
+                    else pa.array(known.get(field.name, [None] * len(table)), field.type)
+                    for field in schema
+                ]  # fmt: skip
+                yield pa.table(columns, schema=schema)
+
+    def _schema(self) -> Any:
+        """Return the columns; compound metrics, which only all items have, are JSON of parts."""
+        import pyarrow as pa
+
+        text = pa.string()
+        names = ("task", "sample_id", "adapter", "key", "category", "cluster", "input")
+        fields = [(name, text) for name in names]
+        fields += [("targets", pa.list_(text)), *_said()]
+        kinds = {m: text if self._metrics[m] else pa.float64() for m in sorted(self._metrics)}
+        return pa.schema(fields + list(kinds.items()))
+
+    @contextmanager
+    def _one_line_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = " ".join(str(error).split())
+            raise RunError(
+                f"{self._path}: cannot be written ({reason}); what was computed is kept, "
+                "the same command goes on"
+            ) from error
 
 
-def _grouped(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    rest = iter(rows)
-    while group := list(islice(rest, ROWS_PER_GROUP)):
-        yield group
-
-
-def _schema(metrics: Sequence[str], compound: set[str]) -> Any:
-    """Return the columns; compound metrics, which only all items have, are JSON of their parts."""
+def _said() -> list[tuple[str, Any]]:
+    """Return the columns that tell of answers."""
     import pyarrow as pa
 
-    texts = ("task", "sample_id", "adapter", "key", "category", "cluster", "input")
-    fields = [(name, pa.string()) for name in texts]
-    fields += [("targets", pa.list_(pa.string())), ("text", pa.string())]
-    fields += [("finish_reason", pa.string()), ("n_tokens", pa.int32()), ("error", pa.string())]
-    fields += [("prompt_was_cut", pa.bool_()), ("part", pa.int32()), ("draw", pa.int32())]
-    fields += [("status", pa.string()), ("chosen", pa.string())]  # the likeliest choice
-    fields += [("outcome", pa.string()), ("program", pa.string())]  # of coding tasks
-    fields += [("logprobs", pa.list_(pa.float64()))]  # the sum over each choice's tokens
-    kinds = {metric: pa.string() if metric in compound else pa.float64() for metric in metrics}
-    return pa.schema(fields + list(kinds.items()))
+    return [
+        ("text", pa.string()), ("finish_reason", pa.string()), ("n_tokens", pa.int32()),
+        ("error", pa.string()), ("prompt_was_cut", pa.bool_()), ("part", pa.int32()),
+        ("draw", pa.int32()), ("status", pa.string()),
+        ("chosen", pa.string()),  # the likeliest choice
+        ("outcome", pa.string()), ("program", pa.string()),  # of coding tasks
+        ("logprobs", pa.list_(pa.float64())),  # the sum over each choice's tokens
+    ]  # fmt: skip
+
+
+def _of_samples(samples: Sequence[Sample]) -> Any:
+    import pyarrow as pa
+
+    text = pa.string()
+    return pa.table({
+        "sample_id": pa.array([s.id for s in samples], text),
+        "category": pa.array([s.category for s in samples], text),
+        "cluster": pa.array([s.cluster for s in samples], text),
+        "input": pa.array([s.input for s in samples], text),
+        "targets": pa.array([s.targets for s in samples], pa.list_(text)),
+    })  # fmt: skip
+
+
+def _table(
+    samples: Sequence[Sample],
+    rows: Sequence[tuple[Asked, Score | None]],
+    completions: Mapping[str, Completion],
+) -> Any:
+    """Return one system's answers as columns; ``sample`` is the sample's number, ``later`` a later turn."""
+    import pyarrow as pa
+
+    own = [("sample", pa.int32()), ("key", pa.string())]
+    fields = [*own, *_said(), ("later", pa.string())]
+    found = list(_rows(samples, rows, completions))
+    columns = list(zip(*found, strict=True)) if found else [()] * len(fields)
+    arrays = {
+        name: pa.array(column, kind) for (name, kind), column in zip(fields, columns, strict=True)
+    }
+    at = arrays["sample"]
+    for metric in sorted({m for _, score in rows if score for m in score.values}):
+        values = [score.values.get(metric) if score else None for _, score in rows]
+        arrays[metric] = _metric(values).take(at)
+    return pa.table(arrays)
+
+
+def _metric(values: list[Any]) -> Any:
+    """Return a metric's values: numbers, or as JSON where it needs more of an item than one."""
+    import pyarrow as pa
+
+    if any(isinstance(value, list) for value in values):
+        return pa.array([None if v is None else json.dumps(v) for v in values], pa.string())
+    return pa.array(values, pa.float64())
 
 
 def _rows(
-    request: Request,
-    samples: Mapping[str, Mapping[str, Sample]],
-    completion: Completion | None,
-    score: Score | None,
-) -> Iterator[dict[str, object]]:
-    """Yield a row for each answer, or one without an answer."""
-    sample = samples[request.task][request.sample_id]
-    shared = {
-        "task": request.task,
-        "sample_id": request.sample_id,
-        "adapter": request.adapter,
-        "key": request.key,
-        "category": sample.category,
-        "cluster": sample.cluster,
-        "input": _question(sample, request.part),
-        "targets": list(sample.targets),
-        "error": completion and completion.error,
-        "prompt_was_cut": request.prompt_was_cut,
-        "part": request.part,
-        "status": score and score.status,
-        "chosen": _chosen(request, sample, completion),
-        "logprobs": completion and [one.total for one in completion.likelihoods],
-        **{m: _cell(value) for m, value in (score.values if score else {}).items()},
-    }
-    judged = score.judged if score else ()
-    for number, (text, n_tokens, reason) in enumerate(_drawn(completion)):
-        answer = {"draw": number, "text": text, "n_tokens": n_tokens, "finish_reason": reason}
-        if judged:
-            answer |= {"outcome": judged[number].outcome, "program": judged[number].program}
-        yield shared | answer
+    samples: Sequence[Sample],
+    rows: Sequence[tuple[Asked, Score | None]],
+    completions: Mapping[str, Completion],
+) -> Iterator[tuple[object, ...]]:
+    """Yield what each answer is, or for a request without one what is known of it."""
+    for number, (sample, (asked, score)) in enumerate(zip(samples, rows, strict=True)):
+        status, judged = (score.status, score.judged) if score else (None, ())
+        for posed in asked:
+            answer = completions.get(posed.key)
+            likelihoods = answer.likelihoods if answer else ()
+            later = _later(sample, posed.part) if posed.part else None
+            sums = [one.total for one in likelihoods] if answer else None
+            chosen = _chosen(posed, sample, answer) if likelihoods else None
+            for draw, (text, n_tokens, reason) in enumerate(_drawn(answer)):
+                fared = (judged[draw].outcome, judged[draw].program) if judged else (None, None)
+                yield (
+                    number, posed.key, text, reason, n_tokens, answer and answer.error,
+                    posed.prompt_was_cut, posed.part, draw, status, chosen, *fared, sums,
+                    later,
+                )  # fmt: skip
 
 
-def _question(sample: Sample, part: int) -> str:
-    """Return what was asked: the input, or a later turn."""
+def _later(sample: Sample, part: int) -> str | None:
+    """Return what a later turn asked; None where the sample's input was."""
     _, turn = sample.draw_and_turn(part)
-    return sample.follow_ups[turn - 1] if turn and sample.follow_ups else sample.input
+    return sample.follow_ups[turn - 1] if turn and sample.follow_ups else None
 
 
-def _drawn(completion: Completion | None) -> list[tuple[str | None, int | None, str | None]]:
+def _drawn(completion: Completion | None) -> Sequence[Draw]:
     if completion is None:
         return [(None, None, None)]
-    if completion.error is not None:
-        return [(completion.text, len(completion.token_ids), completion.finish_reason)]
+    first = (completion.text, len(completion.token_ids), completion.finish_reason)
+    if completion.error is not None or not completion.more:
+        return [first]
     return [(one.text, len(one.token_ids), one.finish_reason) for one in completion.drawn]
 
 
-def _chosen(request: Request, sample: Sample, completion: Completion | None) -> str | None:
+def _chosen(posed: Posed, sample: Sample, completion: Completion | None) -> str | None:
     """Return the continuation that is likeliest after the prompt, where several were asked for."""
-    query = sample.queries[request.part] if request.part < len(sample.queries) else None
+    query = sample.queries[posed.part] if posed.part < len(sample.queries) else None
     choices = query.continuations if query else sample.choices
     if completion is None or len(choices) < 2 or len(choices) != len(completion.likelihoods):
         return None
     return choices[likeliest(completion.likelihoods)]
-
-
-def _cell(value: object) -> object:
-    return json.dumps(value) if isinstance(value, list) else value

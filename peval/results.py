@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,14 +17,15 @@ from numpy.typing import NDArray
 from peval import corpus, stats
 from peval.corpus import Aggregate, is_mean, is_whole_only
 from peval.errors import RunError
+from peval.items import Items
+from peval.stats.units import Clusters
 from peval.types import (
     HF,
     Adapter,
+    Asked,
     Comparison,
     Completion,
     Estimate,
-    Request,
-    Sample,
     Score,
     Task,
 )
@@ -165,7 +167,7 @@ class Answers:
 
     ``values`` maps a metric to an array of shape (n_samples,), NaN (or None) where there is no
     score;
-    ``said`` holds what was answered, to be compared, and None where something is missing.
+    ``said`` holds hashes of what was answered, and None where something is missing.
     ``unasked`` masks, by metric, the samples that it does not apply to, where there are such.
     ``troubles`` maps fields of an `Estimate` to masks of the same shape: what happened to a sample.
     """
@@ -175,19 +177,19 @@ class Answers:
     unasked: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     troubles: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
-    def tally(self, mask: NDArray[np.bool_] | None = None) -> dict[str, int]:
-        """Return how many samples had each trouble, of those in a mask or of all."""
+    def tally(self, rows: NDArray[np.intp] | None = None) -> dict[str, int]:
+        """Return how many samples had each trouble, of some rows or of all."""
         nothing = np.zeros(len(self.said), dtype=bool)
         found = dict.fromkeys(("n_truncated", "n_prompts_cut"), nothing) | dict(self.troubles)
         return {
-            kind: int((where if mask is None else mask & where).sum())
+            kind: int((where if rows is None else where[rows]).sum())
             for kind, where in found.items()
         }
 
 
 def answers(
     task: Task,
-    requests: Sequence[Sequence[Request]],
+    requests: Sequence[Asked],
     completions: Mapping[str, Completion],
     scores: Sequence[Score | None],
 ) -> Answers:
@@ -272,16 +274,21 @@ def _is_share(values: NDArray[Any]) -> bool:
     return bool(values.dtype != object and np.all((values >= 0) & (values <= 1)))
 
 
-def _said(parts: Sequence[Completion | None]) -> object:
-    """Return what a sample's answers hold, or None if one of them failed or is missing."""
+def _said(parts: Sequence[Completion | None]) -> bytes | None:
+    """Return a hash of what a sample's answers hold, or None if one failed or is missing."""
     if not all(part and not part.error for part in parts):
         return None
-    return [(part.text, *(o.text for o in part.more), part.likelihoods) for part in parts if part]
+    held = [
+        (part.text, [o.text for o in part.more],
+         [(one.logprobs, one.is_greedy, one.moments) for one in part.likelihoods])
+        for part in parts if part
+    ]  # fmt: skip
+    return hashlib.blake2b(repr(held).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def estimates(
     task: Task,
-    samples: Sequence[Sample],
+    items: Items,
     adapter: Adapter | str | None,
     system: Answers,
     sign: Signer,
@@ -292,16 +299,16 @@ def estimates(
     ``adapter`` is None for the base, and a name for a baseline.
     """
     name = adapter.name if isinstance(adapter, Adapter) else adapter
-    clusters = np.array([sample.cluster for sample in samples], dtype=object)
     for metric in task.metrics:
-        values = system.values[metric]
-        for group, mask in groups(samples):
+        values, unasked = system.values[metric], system.unasked.get(metric)
+        has_score = is_there(values)
+        for group, rows in items.groups:
             if group is not None and is_whole_only(aggregates.get(metric)):
                 continue
-            mask = mask & ~system.unasked.get(metric, np.zeros(len(mask), dtype=bool))
-            there = mask & is_there(values)
-            n_items = int(there.sum())
-            found = values[there], list(clusters[there])
+            asked = rows if unasked is None else rows[~unasked[rows]]
+            there = asked[has_score[asked]]
+            n_items = len(there)
+            found = values[there], items.clusters[there]
             interval = _interval(*found, aggregates.get(metric)) if n_items else None
             yield Estimate(
                 task=task.name,
@@ -313,9 +320,9 @@ def estimates(
                 high=_finite(interval.high) if interval else None,
                 n_items=n_items,
                 n_clusters=interval.n_clusters if interval else 0,
-                n_missing=int(mask.sum()) - n_items,
+                n_missing=len(asked) - n_items,
                 signature=sign(task, metric, adapter, n_items),
-                **system.tally(mask),
+                **system.tally(asked),
             )
 
 
@@ -328,7 +335,7 @@ def control_of(adapter: Adapter, adapters: Iterable[Adapter]) -> str | None:
 
 def comparisons(
     task: Task,
-    samples: Sequence[Sample],
+    items: Items,
     adapter: Adapter,
     pair: tuple[Answers, Answers],
     alpha: float,
@@ -344,16 +351,16 @@ def comparisons(
     metric of the whole task has its minimum detectable effect at level `alpha`.
     """
     system, base = pair
-    clusters = np.array([sample.cluster for sample in samples], dtype=object)
     same = np.array([a is not None and a == b for a, b in zip(system.said, base.said)])  # noqa: B905
     for metric in task.metrics:
         mine, theirs = system.values[metric], base.values[metric]
-        for group, mask in groups(samples):
+        have_scores = is_there(mine) & is_there(theirs)
+        for group, rows in items.groups:
             if group is not None and is_whole_only(aggregates.get(metric)):
                 continue
-            there = mask & is_there(mine) & is_there(theirs)
-            both, c = (mine[there], theirs[there]), list(clusters[there])
-            n_identical = int((there & same).sum())
+            there = rows[have_scores[rows]]
+            both, c = (mine[there], theirs[there]), items.clusters[there]
+            n_identical = int(same[there].sum())
             headline = group is None and metric == task.metrics[0]
             found = (
                 paired(both, c, n_identical, aggregates.get(metric), alpha if headline else None)
@@ -387,7 +394,7 @@ def _finite(bound: float) -> float | None:
 
 
 def _interval(
-    values: NDArray[Any], clusters: list[str], aggregate: Aggregate | None
+    values: NDArray[Any], clusters: Clusters, aggregate: Aggregate | None
 ) -> stats.Interval:
     """Return a metric's interval: of a mean of shares, or of whatever ``aggregate`` computes."""
     if aggregate is None or (_is_share(values) and is_mean(aggregate)):
@@ -397,7 +404,7 @@ def _interval(
 
 def paired(
     both: tuple[NDArray[Any], NDArray[Any]],
-    clusters: list[str],
+    clusters: Clusters,
     n_identical: int,
     aggregate: Aggregate | None,
     alpha: float | None,
@@ -419,24 +426,6 @@ def paired(
     if n_identical == len(clusters):
         interval = dataclasses.replace(interval, low=0.0, high=0.0)
     return interval, test, mde
-
-
-def groups(samples: Sequence[Sample]) -> Iterator[tuple[str | None, NDArray[np.bool_]]]:
-    """Yield group names with their masks.
-
-    Categories and clusters only where there are several, and clusters only where they are more
-    than single items.
-    """
-    yield None, np.ones(len(samples), dtype=bool)
-    for kind, names in (
-        ("category", [sample.category for sample in samples]),
-        ("task", [sample.cluster for sample in samples]),
-    ):
-        distinct = sorted({name for name in names if name})
-        if 1 < len(distinct) < len(samples):
-            array = np.array(names, dtype=object)
-            for name in distinct:
-                yield f"{kind}:{name}", array == name
 
 
 def _plain(value: object) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from peval import hub
@@ -27,7 +27,7 @@ from peval.scorers.text import (
     subword_tokenize,
 )
 from peval.store import Store
-from peval.types import Completion, Request, Sample, Score, Task
+from peval.types import Asked, Completion, Sample, Score, Task
 
 SQUAD = "squad"
 """The rule of tasks that are scored by words in common."""
@@ -36,17 +36,6 @@ _GPT2 = "openai-community/gpt2"
 
 PROGRAMS_PER_BATCH = 512
 
-Asked = tuple[Request, ...]  # what one system was asked of one sample, part by part
-
-
-def by_system_and_sample(requests: Iterable[Request]) -> dict[str | None, dict[str, Asked]]:
-    """Return the requests of one task by adapter (None: the base) and sample id."""
-    found: dict[str | None, dict[str, Asked]] = {}
-    for request in requests:
-        by_id = found.setdefault(request.adapter, {})
-        by_id[request.sample_id] = (*by_id.get(request.sample_id, ()), request)
-    return found
-
 
 def score_system(
     store: Store,
@@ -54,14 +43,15 @@ def score_system(
     samples: Sequence[Sample],
     requests: Sequence[Asked],
     completions: Mapping[str, Completion],
+    ends: Sequence[str],
     sandbox: Sandbox | None = None,
 ) -> list[Score | None]:
     """Score one system's answers to one task, reusing the scores that the store holds.
 
     Parameters
     ----------
-    samples, requests
-        The task's samples and the system's requests for each, in the same order.
+    samples, requests, ends
+        The task's samples, the system's requests for each and `key_ends`, in the same order.
     completions
         By request key.
     sandbox
@@ -73,7 +63,7 @@ def score_system(
         A score for each sample; None where a completion is still to come. The score of a sample
         with a failed request has the status "failed" and no values.
     """
-    keys = [score_key(asked, task, s) for asked, s in zip(requests, samples, strict=True)]
+    keys = [score_key(asked, end) for asked, end in zip(requests, ends, strict=True)]
     known = store.scores(keys)
     answers = [[completions[r.key] for r in asked if r.key in completions] for asked in requests]
     fresh = {
@@ -130,7 +120,7 @@ def _n_parts(asked: Asked, sample: Sample) -> int:
     """Return how many answers a sample has in the end: later turns are asked one by one."""
     if not sample.follow_ups:
         return len(asked)
-    return 1 + len(sample.follow_ups) * asked[0].decoding.n
+    return 1 + len(sample.follow_ups) * asked[0].n
 
 
 def _unscored(asked: Asked, sample: Sample, answers: Sequence[Completion]) -> Score | None:
@@ -228,9 +218,18 @@ def score_prediction(
     return score_text(prediction, sample.targets, task.metrics, tokenize)
 
 
-def score_key(asked: Asked, task: Task, sample: Sample) -> str:
-    """Return the hash of everything that can change a score."""
-    parts: list[Any] = [[r.key for r in asked], SCORER_VERSION, task.metrics, task.tokenizer]
+def score_key(asked: Asked, end: str) -> str:
+    """Return the hash of everything that can change a score: the requests, and a `key_ends`."""
+    return hashlib.sha256(f"[{json.dumps([r.key for r in asked])}, {end}".encode()).hexdigest()
+
+
+def key_ends(task: Task, samples: Sequence[Sample]) -> list[str]:
+    """Return for each sample what its score's key ends in, whoever answered."""
+    return [_key_end(task, sample) for sample in samples]
+
+
+def _key_end(task: Task, sample: Sample) -> str:
+    parts: list[Any] = [SCORER_VERSION, task.metrics, task.tokenizer]
     parts += [sample.targets, sample.choices]
     if task.reader == "lm-eval":
         parts += [harness_version(), task.settings.get("config_sha256")]
@@ -243,7 +242,7 @@ def score_key(asked: Asked, task: Task, sample: Sample) -> str:
     if task.rule is not None:
         version = squad.SCORER_VERSION if task.rule == SQUAD else extraction.SCORER_VERSION
         parts.append([task.rule, task.profile.prompt, version])
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return json.dumps(parts)[1:]
 
 
 def tokenizer_of(task: Task) -> Tokenize:

@@ -22,6 +22,7 @@ import zstandard
 from peval.errors import RunError
 from peval.sqlite_file import one_line_errors, open_or_create, open_read_only
 from peval.types import (
+    Asked,
     Completion,
     Decoding,
     Drawn,
@@ -32,6 +33,7 @@ from peval.types import (
     Likelihood,
     Message,
     Moments,
+    Posed,
     Query,
     Request,
     Sample,
@@ -138,6 +140,29 @@ class Store:
             for choices, kind in [offers.get(offer, ((), ""))]
         ]  # fmt: skip
 
+    def asked(self, task: str) -> Iterator[tuple[str | None, dict[str, Asked]]]:
+        """Yield each system with what it was asked of each sample of a task, in stored order.
+
+        One system's at a time, without prompts: what scoring needs.
+        """
+        systems = self._read(
+            "SELECT adapter, min(position), max(position) FROM requests WHERE task = ? "
+            "GROUP BY adapter ORDER BY min(position)",
+            (task,),
+        )
+        offers = {row: _offer(v)[0] for row, v in self._shared("requests", "choices", task)}
+        n = {row: _decoding(v).n for row, v in self._shared("requests", "decoding", task)}
+        for adapter, first, last in systems:
+            found: dict[str, Asked] = {}
+            for key, sample, cut, offer, part, how in self._read(
+                "SELECT key, sample_id, prompt_was_cut, choices, part, decoding FROM requests "
+                "WHERE position BETWEEN ? AND ? AND task = ? AND adapter IS ? ORDER BY position",
+                (first, last, task, adapter),
+            ):
+                one = Posed(key.hex(), sample, bool(cut), offers.get(offer, ()), part, n[how])
+                found[sample] = (*found.get(sample, ()), one)
+            yield adapter, found
+
     def add(self, completion: Completion) -> list[str]:
         """Take a completion; return the keys that this call committed, often none.
 
@@ -241,7 +266,7 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
 
-    def _read(self, query: str, values: Sequence[bytes] = ()) -> list[Any]:
+    def _read(self, query: str, values: Sequence[object] = ()) -> list[Any]:
         with one_line_errors(self._path, self._n_acknowledged):
             return self._db.execute(query, values).fetchall()
 
@@ -269,9 +294,14 @@ class Store:
             seen[value] = self._db.execute(query, (digest,)).fetchone()[0]
         return seen[value]
 
-    def _shared(self, table: str, column: str) -> Iterator[tuple[int, Any]]:
-        query = f"SELECT id, body FROM shared WHERE id IN (SELECT {column} FROM {table})"
-        return ((row, self._unpack(body)) for row, body in self._read(query))
+    def _shared(
+        self, table: str, column: str, task: str | None = None
+    ) -> Iterator[tuple[int, Any]]:
+        """Yield the values of a column that rows have in common, of all tasks or of one."""
+        query = f"SELECT id, body FROM shared WHERE id IN (SELECT {column} FROM {table}"
+        query += " WHERE task = ?)" if task is not None else ")"
+        values = () if task is None else (task,)
+        return ((row, self._unpack(body)) for row, body in self._read(query, values))
 
     def _sample_row(
         self, task: str, sample: Sample, seen: dict[object, int]

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 
 @dataclass(frozen=True)
@@ -317,6 +317,21 @@ class Request:
     part: int = 0
     with_moments: bool = False
     of_head: bool = False
+
+
+class Posed(NamedTuple):
+    """What scoring needs of a `Request`: not its prompt; ``n`` answers were asked for."""
+
+    key: str
+    sample_id: str
+    prompt_was_cut: bool
+    choices: tuple[tuple[int, ...], ...] = ()
+    part: int = 0
+    n: int = 1
+
+
+Asked = tuple[Posed, ...]
+"""What one system was asked of one sample, part by part."""
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from peval import families, results
-from peval.parquet import write_parquet
+from peval.items import items as columns
+from peval.parquet import AnswersFile
 from peval.results import Answers, Results
-from peval.types import Adapter, Completion, Decoding, Profile, Request, Sample, Score, Task
+from peval.types import Adapter, Asked, Completion, Decoding, Posed, Profile, Sample, Score, Task
 
 HOW = Decoding(max_tokens=4)
 PROFILE = Profile("plain", "plain", 0, None, None, HOW)
@@ -24,6 +25,10 @@ Tasks = Mapping[str, Mapping[str | None, Sequence[float]]]
 
 def task(name: str) -> Task:
     return Task(name, 1, "made", "jsonl", "test", PROFILE, ("rougeL", "exact_match"))
+
+
+def posed(key: str, sample_id: str) -> Posed:
+    return Posed(key, sample_id, False)
 
 
 def adapter(name: str) -> Adapter:
@@ -43,7 +48,8 @@ def made_run(
 
     An answer's text is its score and so alike where scores are.
     """
-    estimates, comparisons, rows = [], [], []
+    estimates, comparisons = [], []
+    blocks: dict[tuple[str, str | None], list[tuple[Asked, Score | None]]] = {}
     samples: dict[str, dict[str, Sample]] = {}
     completions: dict[str, Completion] = {}
     for name, systems in tasks.items():
@@ -69,15 +75,18 @@ def made_run(
                 )  # fmt: skip
                 values = {} if failed else {"rougeL": float(v), "exact_match": float(v == 1)}
                 score = Score(key, values, "failed" if failed else "ok")
-                rows.append((Request(key, name, item.id, system, (1,), HOW), score))
+                blocks.setdefault((name, system), []).append(((posed(key, item.id),), score))
         for system, found in lined_up.items():
             who = adapter(system) if system else None
-            estimates += results.estimates(task(name), items, who, found, _signer(signature))
+            estimates += results.estimates(
+                task(name), columns(items), who, found, _signer(signature)
+            )
             if who and None in lined_up:
                 pair = (found, lined_up[None])
-                comparisons += results.comparisons(task(name), items, who, pair, 0.05)
+                comparisons += results.comparisons(task(name), columns(items), who, pair, 0.05)
     names = list(dict.fromkeys(s for systems in tasks.values() for s in systems if s))
-    n_failed = sum(score.status == "failed" for _, score in rows)
+    rows = [row for some in blocks.values() for row in some]
+    n_failed = sum(score is not None and score.status == "failed" for _, score in rows)
     made = Results(
         run={
             "status": "partial" if n_failed else "complete",
@@ -105,7 +114,9 @@ def made_run(
     path.mkdir(parents=True)
     (path / "manifest.json").write_text('{"manifest_version": 1}')
     (path / "results.json").write_text(json.dumps(made.to_dict()))
-    write_parquet(path / "completions.parquet", rows, samples, completions)
+    with AnswersFile(path / "completions.parquet") as file:
+        for (name, system), some in blocks.items():
+            file.add(name, system, list(samples[name].values()), some, completions)
     return path
 
 

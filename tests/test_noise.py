@@ -17,6 +17,7 @@ from scripted import TOY, ScriptedEngine
 import peval
 from peval import api
 from peval.errors import UsageError
+from peval.items import Items, items
 from peval.noise import NORMAL_95, Noise, floored, noise
 from peval.report.format import mark
 from peval.results import Answers
@@ -30,8 +31,8 @@ def answers(scores: np.ndarray[Any, Any]) -> Answers:
     return Answers({"rougeL": scores, "exact_match": (scores == 1) * 1.0}, tuple(map(str, scores)))
 
 
-def samples(n: int) -> list[Sample]:
-    return [Sample(str(i), "", ("t",), str(i)) for i in range(n)]
+def samples(n: int) -> Items:
+    return items([Sample(str(i), "", ("t",), str(i)) for i in range(n)])
 
 
 def difference(adapter: str, delta: float, n: int) -> Comparison:

@@ -5,21 +5,28 @@ import pytest
 from pyarrow import parquet
 
 from peval.errors import RunError
-from peval.parquet import Row, write_parquet
-from peval.types import Completion, Decoding, Drawn, Likelihood, Request, Sample, Score
+from peval.parquet import ROWS_PER_GROUP, AnswersFile
+from peval.types import Asked, Completion, Drawn, Likelihood, Posed, Sample, Score
 
 # Two samples share a prompt, hence a key and a completion, but not their targets.
 KEY, OTHER = "a" * 64, "b" * 64
-SAMPLES = {"t": {i: Sample(i, "ask 一", (i, ""), "c", "k") for i in ("one", "two", "three")}}
-HOW = Decoding(max_tokens=4)
+SAMPLES = [Sample(i, "ask 一", (i, ""), "c", "k") for i in ("one", "two", "three")]
+Rows = list[tuple[Asked, Score | None]]
+FIRST = (Posed(KEY, "one", False),)
 
 
-def rows() -> list[Row]:
+def rows() -> Rows:
     return [
-        (Request(KEY, "t", "one", None, (1,), HOW), Score(KEY, {"b": 0.25})),
-        (Request(KEY, "t", "two", None, (1,), HOW), Score(KEY, {"b": 1.0, "a": 0.5})),
-        (Request(OTHER, "t", "three", "ad", (2,), HOW, True), Score(OTHER, {}, "failed", why="x")),
+        (FIRST, Score(KEY, {"b": 0.25})),
+        ((Posed(KEY, "two", False),), Score(KEY, {"b": 1.0, "a": 0.5})),
+        ((Posed(OTHER, "three", True),), Score(OTHER, {}, "failed", why="x")),
     ]
+
+
+def write(path: Path, rows: Rows, completions: dict[str, Completion]) -> None:
+    with AnswersFile(path) as file:
+        if rows:
+            file.add("t", None, SAMPLES[: len(rows)], rows, completions)
 
 
 COMPLETIONS = {
@@ -31,7 +38,7 @@ COMPLETIONS = {
 def test_one_row_per_request(tmp_path: Path) -> None:
     path = tmp_path / "completions.parquet"
     path.write_text("an older file")
-    write_parquet(path, rows(), SAMPLES, COMPLETIONS)
+    write(path, rows(), COMPLETIONS)
     frame = pandas.read_parquet(path)
     assert ",".join(frame.columns) == (
         "task,sample_id,adapter,key,category,cluster,input,targets,text,finish_reason,n_tokens,"
@@ -49,7 +56,7 @@ def test_one_row_per_request(tmp_path: Path) -> None:
 
 def test_a_request_without_completion_has_nulls(tmp_path: Path) -> None:
     path = tmp_path / "completions.parquet"
-    write_parquet(path, [(rows()[0][0], None)], SAMPLES, {})
+    write(path, [(FIRST, None)], {})
     (row,) = parquet.read_table(path).to_pylist()
     assert row["text"] is None
     assert row["n_tokens"] is None
@@ -58,8 +65,8 @@ def test_a_request_without_completion_has_nulls(tmp_path: Path) -> None:
 def test_every_draw_is_a_row(tmp_path: Path) -> None:
     path = tmp_path / "completions.parquet"
     drawn = Completion(KEY, "a", (5, 6), "stop", more=(Drawn("b", (5,), "length"),))
-    row = (rows()[0][0], Score(KEY, {"pass@1": 0.5}))
-    write_parquet(path, [row], SAMPLES, {KEY: drawn})
+    row = (FIRST, Score(KEY, {"pass@1": 0.5}))
+    write(path, [row], {KEY: drawn})
     found = parquet.read_table(path).to_pylist()
     columns = ("draw", "text", "n_tokens", "finish_reason", "pass@1")
     assert [tuple(one[c] for c in columns) for one in found] == [
@@ -72,8 +79,8 @@ def test_compound_values_are_json_and_choices_have_their_sums(tmp_path: Path) ->
     path = tmp_path / "completions.parquet"
     likelihoods = (Likelihood((-1.0, -0.5), True), Likelihood((-3.0,), False))
     scored = Completion(KEY, "", (), "stop", likelihoods=likelihoods)
-    row = (rows()[0][0], Score(KEY, {"perplexity": [-1.5, 4.0]}))
-    write_parquet(path, [row], SAMPLES, {KEY: scored})
+    row = (FIRST, Score(KEY, {"perplexity": [-1.5, 4.0]}))
+    write(path, [row], {KEY: scored})
     (found,) = parquet.read_table(path).to_pylist()
     assert found["logprobs"] == [-1.5, -3.0]
     assert found["perplexity"] == "[-1.5, 4.0]"
@@ -81,7 +88,7 @@ def test_compound_values_are_json_and_choices_have_their_sums(tmp_path: Path) ->
 
 def test_no_rows_make_an_empty_table(tmp_path: Path) -> None:
     path = tmp_path / "completions.parquet"
-    write_parquet(path, [], {}, {})
+    write(path, [], {})
     assert parquet.read_table(path).num_rows == 0
 
 
@@ -96,6 +103,48 @@ def test_what_cannot_be_written_leaves_the_old_file(
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(RunError, match=r"completions\.parquet: .*No space.*goes on"):
-        write_parquet(path, rows(), SAMPLES, COMPLETIONS)
+        write(path, rows(), COMPLETIONS)
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["completions.parquet"]
+
+
+def test_systems_follow_one_another_and_metrics_that_one_task_lacks_are_null(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "completions.parquet"
+    with AnswersFile(path) as file:
+        file.add("t", None, SAMPLES, rows(), COMPLETIONS)
+        file.add("t", "ad", SAMPLES, rows(), COMPLETIONS)
+        file.add("u", None, SAMPLES[:1], [(FIRST, Score(KEY, {"b": [1.0, 2.0]}))], COMPLETIONS)
+    frame = pandas.read_parquet(path)
+    assert frame["adapter"].fillna("base").tolist() == ["base"] * 3 + ["ad"] * 3 + ["base"]
+    assert frame["task"].tolist() == ["t"] * 6 + ["u"]
+    # One task's parts make the column text for all.
+    assert frame["b"].tolist() == ["0.25", "1", None, "0.25", "1", None, "[1.0, 2.0]"]
+    assert frame["a"].tolist()[1] == 0.5
+    assert frame["a"].isna().tolist()[-1]
+
+
+def test_groups_of_rows_are_whole_whatever_systems_have(tmp_path: Path) -> None:
+    path = tmp_path / "completions.parquet"
+    n = ROWS_PER_GROUP * 2 // 3
+    samples = [Sample(str(i), "", ("t",), "c") for i in range(n)]
+    with AnswersFile(path) as file:
+        for name in (None, "one", "two", "three"):
+            some: Rows = [((Posed(f"{name}{i}", str(i), False),), None) for i in range(n)]
+            file.add("t", name, samples, some, {})
+    with parquet.ParquetFile(path) as found:
+        sizes = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
+        assert sizes == [ROWS_PER_GROUP, ROWS_PER_GROUP, 4 * n - 2 * ROWS_PER_GROUP]
+        keys = found.read()["key"].to_pylist()
+    assert keys == [f"{name}{i}" for name in (None, "one", "two", "three") for i in range(n)]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "completions.parquet"
+    path.write_text("old")
+    with pytest.raises(KeyError), AnswersFile(path) as file:
+        file.add("t", None, SAMPLES, rows(), COMPLETIONS)
+        raise KeyError
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["completions.parquet"]

@@ -13,6 +13,7 @@ from peval.corpus import Aggregate
 from peval.memorization.roc import gap_interval
 from peval.memorization.sets import GAPS
 from peval.stats import Interval, auroc_interval, mean_interval
+from peval.stats.units import Clusters
 from peval.types import Task
 
 NLL = "nll"
@@ -43,7 +44,7 @@ def _mean_bits(items: list[Any]) -> float:
     return _mean([bits for bits, _ in items])
 
 
-def _bits_interval(items: Sequence[Any], clusters: Sequence[str]) -> Interval:
+def _bits_interval(items: Sequence[Any], clusters: Clusters) -> Interval:
     """Return the mean of exposures, as of shares of the most that they can be.
 
     All canaries of a space are asked the same, so they are the units, whatever their space.
@@ -79,7 +80,7 @@ def _split(items: Sequence[Any]) -> tuple[list[Any], list[Any]]:
     return pair
 
 
-def _share_gap_interval(items: Sequence[Any], clusters: Sequence[str]) -> Interval:
+def _share_gap_interval(items: Sequence[Any], clusters: Clusters) -> Interval:
     """Return the wider one of the intervals over records and over clusters, where there are any."""
     by_record = gap_interval(_split(items))
     if len(set(clusters)) < 2:
@@ -105,7 +106,7 @@ def split_scores(items: Sequence[Any]) -> tuple[Any, Any]:
     return scores, is_member.astype(bool)
 
 
-def _auroc_interval(items: Sequence[Any], clusters: Sequence[str]) -> Interval:
+def _auroc_interval(items: Sequence[Any], clusters: Clusters) -> Interval:
     return auroc_interval(*split_scores(items), clusters)
 
 

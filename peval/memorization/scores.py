@@ -14,7 +14,7 @@ from peval.memorization.prompts import prefixes_of
 from peval.memorization.sets import GAPS, MEMBER, SHOT, TRAINED, set_of
 from peval.memorization.space import parse_space
 from peval.scorers.text import METRICS, Tokenize, score_text
-from peval.types import Completion, Likelihood, Request, Sample, Task
+from peval.types import Asked, Completion, Likelihood, Sample, Task
 
 SCORER_VERSION = "1"
 """Part of every score's key: raise it with any change that could alter a value."""
@@ -23,7 +23,7 @@ SCORER_VERSION = "1"
 def probe_values(
     task: Task,
     sample: Sample,
-    requests: Sequence[Request],
+    requests: Asked,
     answers: Sequence[Completion],
     tokenize: Tokenize,
 ) -> Mapping[str, Any]:
@@ -63,7 +63,7 @@ def _side(value: Any, name: str, other: str) -> list[float] | None:
 
 
 def _extraction_values(
-    task: Task, requests: Sequence[Request], answers: Sequence[Completion]
+    task: Task, requests: Asked, answers: Sequence[Completion]
 ) -> dict[str, Any]:
     """Return each measure at each prefix length; None where the record is too short."""
     values: dict[str, Any] = dict.fromkeys(task.metrics)

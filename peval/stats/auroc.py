@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval.stats.intervals import QUANTILE, Interval
-from peval.stats.units import Floats, Ints, units
+from peval.stats.units import Clusters, Floats, Ints, units
 
 
 def auroc_interval(
     scores: Sequence[float] | Floats,
     positive: Sequence[bool] | NDArray[np.bool_],
-    clusters: Sequence[str],
+    clusters: Clusters,
 ) -> Interval:
     """Return the chance that a positive scores above a negative (ties count half).
 

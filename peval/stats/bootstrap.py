@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from peval.stats.intervals import QUANTILE, Interval
-from peval.stats.units import Floats, Ints, units
+from peval.stats.units import Clusters, Floats, Ints, units
 
 N_RESAMPLES = 10_000
 MIN_UNITS = 30
@@ -16,9 +16,7 @@ N_BINS = 200
 DRAWS_AT_ONCE = 4_000_000
 
 
-def bootstrap_interval(
-    values: Sequence[float] | Floats, clusters: Sequence[str], seed: int
-) -> Interval:
+def bootstrap_interval(values: Sequence[float] | Floats, clusters: Clusters, seed: int) -> Interval:
     """Return the mean over items with its bias-corrected and accelerated bootstrap interval.
 
     Whole clusters are drawn with replacement, 10,000 times.

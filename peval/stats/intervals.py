@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from peval.stats.units import Floats, Ints, units
+from peval.stats.units import Clusters, Floats, Ints, units
 
 CONFIDENCE = 0.95
 QUANTILE = 0.5 + CONFIDENCE / 2
@@ -25,7 +25,7 @@ class Interval:
     n_clusters: int
 
 
-def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> Interval:
+def mean_interval(values: Sequence[float] | Floats, clusters: Clusters) -> Interval:
     """Return the mean of scores in [0, 1] over items, with its interval.
 
     Parameters
@@ -65,7 +65,7 @@ def mean_interval(values: Sequence[float] | Floats, clusters: Sequence[str]) -> 
     return Interval(p, low, high, len(x), n_units)
 
 
-def difference_interval(differences: Sequence[float] | Floats, clusters: Sequence[str]) -> Interval:
+def difference_interval(differences: Sequence[float] | Floats, clusters: Clusters) -> Interval:
     """Return the mean of paired differences in [-1, 1] with its interval; as `mean_interval`.
 
     Where items that score 0 or 1 are the sample, the interval is Bonett and Price's adjusted one

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from peval.stats.units import Floats, units
+from peval.stats.units import Clusters, Floats, units
 
 N_FLIPS = 10_000
 FLIPS_AT_ONCE = 8_000_000
 
-Block = tuple[Floats, Sequence[str]]
+Block = tuple[Floats, Clusters]
 
 
 def max_t(blocks: Sequence[Block], seed: int) -> list[Floats]:
@@ -60,7 +60,7 @@ def max_t(blocks: Sequence[Block], seed: int) -> list[Floats]:
     return np.split(adjusted, ends)
 
 
-def _totals(differences: Floats, clusters: Sequence[str]) -> Floats:
+def _totals(differences: Floats, clusters: Clusters) -> Floats:
     """Return each unit's totals in units of their spread under flips; (n_units, n_systems)."""
     d = np.nan_to_num(np.asarray(differences, dtype=float))
     index = units(clusters)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from peval.stats.units import Floats, Ints, units
+from peval.stats.units import Clusters, Floats, Ints, has_several, units
 
 MAX_ENUMERATED = 14
 MAX_CONVOLVED = 128
@@ -27,7 +27,7 @@ class Test:
     name: str
 
 
-def paired_test(differences: Sequence[float] | Floats, clusters: Sequence[str]) -> Test:
+def paired_test(differences: Sequence[float] | Floats, clusters: Clusters) -> Test:
     """Test that paired differences are symmetric about 0, as fits them.
 
     McNemar's exact test where items that score 0 or 1 are the sample, else `sign_flip_test`.
@@ -48,7 +48,7 @@ def mcnemar(n_gained: int, n_lost: int) -> Test:
     return Test(_sign_test(n_gained, n_lost), "McNemar, exact")
 
 
-def sign_flip_test(differences: Sequence[float] | Floats, clusters: Sequence[str]) -> Test:
+def sign_flip_test(differences: Sequence[float] | Floats, clusters: Clusters) -> Test:
     """Test that paired differences are symmetric about 0 by flipping whole clusters' signs.
 
     Notes
@@ -60,7 +60,7 @@ def sign_flip_test(differences: Sequence[float] | Floats, clusters: Sequence[str
     normal.
     """
     d, index = np.asarray(differences, dtype=float), units(clusters)
-    unit = "clusters" if len(set(clusters)) > 1 else "items"
+    unit = "clusters" if has_several(clusters) else "items"
     totals = np.asarray(np.bincount(index, weights=d), dtype=float)
     # Sorted, so that rounding does not depend on the order of items; 1e-12: sums that should
     # cancel do so but for the last bits.

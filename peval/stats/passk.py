@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval.stats.intervals import Interval, mean_interval
-from peval.stats.units import Floats
+from peval.stats.units import Clusters, Floats
 
 
 def pass_at_k(
@@ -51,7 +51,7 @@ def pass_at_k_interval(
     n: Sequence[int] | NDArray[np.int_],
     c: Sequence[int] | NDArray[np.int_],
     k: int,
-    clusters: Sequence[str],
+    clusters: Clusters,
 ) -> Interval:
     """Return the mean of `pass_at_k` over problems with its interval; problems are the items."""
     return mean_interval(pass_at_k(n, c, k), clusters)

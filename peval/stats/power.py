@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from peval.stats.intervals import difference_interval, reach
-from peval.stats.units import Floats, units
+from peval.stats.units import Clusters, Floats, units
 
 POWER = 0.8
 
 
 def minimum_detectable_effect(
-    differences: Sequence[float] | Floats, clusters: Sequence[str], alpha: float = 0.05
+    differences: Sequence[float] | Floats, clusters: Clusters, alpha: float = 0.05
 ) -> float:
     """Return the true mean difference that would be found in 80 % of repetitions.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from peval.stats.intervals import Interval, mean_interval
-from peval.stats.units import Floats
+from peval.stats.units import Clusters, Floats
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Repeated:
 
 
 def repeated_interval(
-    values: Sequence[float] | Floats, items: Sequence[str], clusters: Sequence[str]
+    values: Sequence[float] | Floats, items: Sequence[str], clusters: Clusters
 ) -> Repeated:
     """Return the mean over items with its interval, and both variances.
 

@@ -21,9 +21,9 @@ import numpy as np
 from made_runs import PROFILE, SERVING, adapter
 
 from peval.rundir import RunDir, record
-from peval.scoring import score_key
+from peval.scoring import key_ends, score_key
 from peval.store import Store
-from peval.types import Completion, Decoding, Request, Sample, Score, Task
+from peval.types import Completion, Decoding, Posed, Request, Sample, Score, Task
 
 WORDS = [f"word{i}" for i in range(2_000)]
 HOW = Decoding(max_tokens=4)
@@ -53,13 +53,14 @@ def make(path: Path, n_adapters: int, n_items: int) -> None:
                 text = texts[(i * 7 + number) % 500][: 40 + i % 60]
                 store.add(Completion(request.key, text, tuple(range(12)), "stop"))
             store.flush()
+            ends = key_ends(task, samples)
             values = rng.random(n_items).round(3).tolist()
             store.add_scores(
                 (
-                    score_key((r,), task, s),
+                    score_key((Posed(r.key, r.sample_id, False),), end),
                     Score(r.key, {"rougeL": v, "exact_match": float(v > 0.9)}),
                 )
-                for r, s, v in zip(requests, samples, values, strict=True)
+                for r, end, v in zip(requests, ends, values, strict=True)
             )
     rundir.write_manifest(
         {
