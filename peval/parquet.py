@@ -197,7 +197,10 @@ def _table(
     rows: Sequence[tuple[Asked, Score | None]],
     completions: Mapping[str, Completion],
 ) -> Any:
-    """Return one system's answers as columns; ``sample`` is the sample's number, ``later`` a later turn."""
+    """Return one system's answers as columns.
+
+    ``sample`` is the sample's number, ``later`` a later turn's question.
+    """
     import pyarrow as pa
 
     own = [("sample", pa.int32()), ("key", pa.string())]
