@@ -120,7 +120,7 @@ def test_systems_follow_one_another_and_metrics_that_one_task_lacks_are_null(
     assert frame["adapter"].fillna("base").tolist() == ["base"] * 3 + ["ad"] * 3 + ["base"]
     assert frame["task"].tolist() == ["t"] * 6 + ["u"]
     # One task's parts make the column text for all.
-    assert frame["b"].tolist() == ["0.25", "1", None, "0.25", "1", None, "[1.0, 2.0]"]
+    assert frame["b"].fillna("").tolist() == ["0.25", "1", "", "0.25", "1", "", "[1.0, 2.0]"]
     assert frame["a"].tolist()[1] == 0.5
     assert frame["a"].isna().tolist()[-1]
 
