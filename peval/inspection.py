@@ -11,6 +11,7 @@ from peval import adapters, hub
 from peval.adapters import facts
 from peval.adapters.checkpoint import Checkpoint
 from peval.adapters.pickled import convert_pickle
+from peval.adapters.vllm_view import vllm_says
 from peval.adapters.whole import Whole
 from peval.bases import load_base, weight_shapes
 from peval.errors import BaseModelError
@@ -106,6 +107,7 @@ def _method(found: Checkpoint) -> dict[str, Any]:
         "n_modules": len(adapted),
         "route": route.name,
         "route_why": route.why,
+        "vllm": vllm_says(config, found.entries),
     }
 
 
@@ -117,6 +119,7 @@ def _whole(found: Whole) -> dict[str, Any]:
         "route": MERGE,
         "route_why": f"{len(found.changed)} of {len(found.entries)} tensors are not the base's; "
                      "its weights take the base's place",
+        "vllm": "takes it as a base of its own, not as an adapter",
     }  # fmt: skip
 
 
@@ -156,6 +159,7 @@ def text(found: Mapping[str, Any]) -> str:
         "size": f"{size}, {found['n_bytes'] / 1e6:.1f} MB, {', '.join(found['dtypes'])}",
         "base": found["base"] or "not named",
         "route": f"{found['route']}: {found['route_why']}",
+        "vLLM": f"{found['vllm']} (alone, as it lies there)",
         "training": ", ".join(f"{key} {value}" for key, value in found["training"].items()),
         "sha256": found["sha256"],
     }

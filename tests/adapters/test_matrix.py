@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 from collections.abc import Iterator
@@ -107,6 +108,34 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_every_kind_is_expected() -> None:
     assert set(EXPECTED) | set(REFUSED) == set(KINDS)
     assert len(EXPECTED) >= 25
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed")
+def test_what_vllm_says_is_what_its_own_loader_says(place: Path) -> None:
+    from types import SimpleNamespace
+
+    from vllm.lora.peft_helper import PEFTHelper
+    from vllm.lora.utils import is_base_embedding_weights, parse_fine_tuned_lora_name
+
+    room: Any = SimpleNamespace(max_lora_rank=512)
+    said = {}
+    for kind in EXPECTED:
+        path = make(kind, place / kind, place)
+        said[kind] = inspect(path, None, False)["vllm"]
+        try:
+            PEFTHelper.from_local_dir(str(path), None).validate_legal(room)
+            for name in load_file(path / "adapter_model.safetensors"):
+                if not is_base_embedding_weights(name):
+                    parse_fine_tuned_lora_name(name)
+            takes = True
+        except ValueError:
+            takes = False
+        assert said[kind].startswith("takes" if takes else "refuses"), (kind, said[kind])
+    assert said["dora"] == "refuses it: DoRA"
+    assert said["lora"] == "takes it"
+    assert said["pissa"] == "refuses it: init_lora_weights pissa"
+    assert "leaves out" in said["lora-resized"]
 
 
 @pytest.mark.filterwarnings("ignore")
