@@ -135,7 +135,7 @@ def test_what_vllm_says_is_what_its_own_loader_says(place: Path) -> None:
     assert said["dora"] == "refuses it: DoRA"
     assert said["lora"] == "takes it"
     assert said["pissa"] == "refuses it: init_lora_weights pissa"
-    assert "leaves out" in said["lora-resized"]
+    assert "leaves out" in said["lora-embedding"]
 
 
 @pytest.mark.filterwarnings("ignore")
