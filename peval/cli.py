@@ -163,6 +163,8 @@ def _add_score(commands: Any) -> None:
     labels.add_argument("--sequence-likelihood", action="store_true",
                         help="compare whole words where one is several tokens")  # fmt: skip
     how = score.add_argument_group("how")
+    how.add_argument("--samples-per-prompt", type=int, default=1, metavar="N",
+                     help="answers drawn for each open prompt (default: 1)")  # fmt: skip
     how.add_argument("--repeat-engine", action="store_true", help="ask everything once more in "
                      "other batches, to mark differences that the engine alone makes")  # fmt: skip
     how.add_argument("--select", default="last", metavar="RULE", help="the checkpoint that stands "

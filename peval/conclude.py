@@ -28,7 +28,7 @@ from peval.results import Answers, Results
 from peval.rundir import PLANNED, RunDir, adapter_of, pool_of, record, task_of, write_json
 from peval.samples import write_samples
 from peval.scorers.text import SCORER_VERSION
-from peval.scoring import aggregates, score_prediction, tokenizer_of
+from peval.scoring import aggregates, is_open, score_prediction, tokenizer_of
 from peval.signature import pool_signature, signature
 from peval.store import Store
 from peval.sweeps import read_rule, sweep
@@ -226,8 +226,9 @@ def _by_overlap(
 
 def _baselines(part: Part) -> Iterator[Estimate]:
     """Yield the estimates of answers that need no model, on the same items."""
-    if part.task.reader in ("lm-eval", "memorization", "code"):
-        # Only the harness that asked can score, or a sandbox; memory is compared with the base.
+    if part.task.reader in ("lm-eval", "memorization", "code", "prompts") or is_open(part.task):
+        # Only the harness that asked can score, or a sandbox; memory is compared with the base;
+        # open prompts have no targets to be met.
         return
     task, tokenize = part.task, tokenizer_of(part.task)
     for name, baseline in BASELINES.items():

@@ -8,8 +8,11 @@ _LOWER_IS_BETTER = {
 _OF_MEMORY = {
     "extracted", "lcs", "edit", "drawn", "auroc", "exposure", "exposure_extrapolated",
 }  # fmt: skip
+_DEFECTS = {"loops", "refusals", "truncated"}
+_LENGTHS = {"tokens", "characters"}
+_NEUTRAL = _LENGTHS | {"distinct-1", "distinct-2"}
 _GAPS = ("_gap", "_gap_unseen")
-_OTHER_SCALE = _LOWER_IS_BETTER | {
+_OTHER_SCALE = _LOWER_IS_BETTER | _LENGTHS | {
     "bleu", "chrf", "chrf++", "nll_gap", "nll_gap_unseen", "exposure", "exposure_extrapolated",
 }  # fmt: skip
 
@@ -22,7 +25,12 @@ def is_share(metric: str) -> bool:
 def higher_is_better(metric: str) -> bool:
     """Tell whether more of a metric is better; more memory of training data is not."""
     name = _name(metric)
-    return name not in _LOWER_IS_BETTER | _OF_MEMORY and not name.endswith(_GAPS)
+    return name not in _LOWER_IS_BETTER | _OF_MEMORY | _DEFECTS and not name.endswith(_GAPS)
+
+
+def is_neutral(metric: str) -> bool:
+    """Tell whether more of a metric is neither better nor worse, as of an answer's length."""
+    return _name(metric) in _NEUTRAL
 
 
 def _name(metric: str) -> str:

@@ -21,7 +21,6 @@ from peval.datasets import files
 from peval.errors import DataError, TaskError, UsageError
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, record
-from peval.scorers.choice import CHOICE_METRICS
 from peval.scoring import rule_of
 from peval.store import Store
 from peval.types import Adapter, Completion, Drawn, Request, Sample, Task
@@ -126,8 +125,7 @@ def chosen_task(
     how = dataclasses.replace(task.profile, chat=None)  # nobody was asked in any words of ours
     if limit is not None:
         how = dataclasses.replace(how, instances_per_task=limit)
-    metrics = CHOICE_METRICS if datasets.offers_choices(task) else task.metrics
-    task = dataclasses.replace(task, profile=how, metrics=metrics)
+    task = dataclasses.replace(task, profile=how, metrics=datasets.metrics_of(task))
     if rule is None:
         return task
     if task.rule is None:
@@ -228,6 +226,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _check_scores_texts(task: Task, samples: Sequence[Sample]) -> None:
     for sample in samples:
+        if sample.follow_ups:
+            raise TaskError(f"{task.name} is asked in several turns, which predictions do not hold")
         asked = sample.queries
         by_likelihood = any(q.continuations or q.rolling for q in asked) and not sample.choices
         if by_likelihood or len(asked) > 1:

@@ -29,10 +29,10 @@ from peval.heads import asks_heads, named_classes
 from peval.machine import file_sha256
 from peval.plan import Serving
 from peval.rundir import RunDir, digest, record
-from peval.scorers.choice import CHOICE_METRICS
+from peval.scorers.open_text import OPEN_METRICS
 from peval.scoring import tokenizer_of
 from peval.sweeps import read_rule
-from peval.types import HF, Adapter, Base, Chat, Dataset, EngineSpec, Sample, Task
+from peval.types import HF, Adapter, Base, Chat, Dataset, Decoding, EngineSpec, Sample, Task
 
 CONTEXT_STEP = 2048
 ON_CPU = "+cpu"  # ends the name of vLLM's build for a CPU
@@ -97,6 +97,8 @@ class Job:
         own), and how many contexts are drawn for each.
     labels
         The classes of classification heads whose files do not name them, in their order.
+    samples_per_prompt
+        How many answers are drawn for each open prompt, each a conversation of its own.
     sequence_likelihood
         Compare the likelihoods of whole words where a verbalizer is several tokens.
     reuse
@@ -133,6 +135,7 @@ class Job:
     contexts: int = 10
     labels: tuple[str, ...] = ()
     sequence_likelihood: bool = False
+    samples_per_prompt: int = 1
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -328,6 +331,8 @@ def _check(job: Job) -> None:
         raise UsageError("--fewshot-as-multiturn: turns need --apply-chat-template")
     if job.limit is not None and job.limit < 1:
         raise UsageError(f"--limit {job.limit}: give 1 or more")
+    if job.samples_per_prompt < 1:
+        raise UsageError(f"--samples-per-prompt {job.samples_per_prompt}: give 1 or more")
     if (job.engine == "replay") != (job.replay is not None):
         raise UsageError("--engine replay and --replay RUN belong together")
     if job.replay is not None and job.repeat_engine:
@@ -340,16 +345,29 @@ def _adjusted(task: Task, job: Job) -> Task:
     # A published subset is of an evaluation set, not of one's own training data.
     own = None if task.reader == "memorization" else profile.instances_per_task
     sizes = [n for n in (job.limit, own) if n is not None]
+    metrics = datasets.metrics_of(task)
     decoding = dataclasses.replace(profile.decoding, seed=job.seed)
+    if job.samples_per_prompt > 1 and metrics == OPEN_METRICS:
+        decoding = _drawing(task, decoding, job.samples_per_prompt)
     profile = dataclasses.replace(
         profile,
         instances_per_task=min(sizes) if sizes else None,
         decoding=decoding,
         chat=_chat(task, job),
     )
-    metrics = CHOICE_METRICS if datasets.offers_choices(task) else task.metrics
     margin = job.margins.get(task.name, job.margins.get("", task.margin))
     return dataclasses.replace(task, profile=profile, metrics=metrics, margin=margin)
+
+
+def _drawing(task: Task, decoding: Decoding, n: int) -> Decoding:
+    """Return how several answers are drawn for each prompt."""
+    if decoding.temperature == 0:
+        raise UsageError(
+            f"--samples-per-prompt {n}: {task.name} is answered greedily by the profile "
+            f"'{task.profile.name}', and greedy answers are all alike; choose one with a "
+            "temperature, such as vicuna"
+        )
+    return dataclasses.replace(decoding, n=n)
 
 
 def _chat(task: Task, job: Job) -> Chat | None:

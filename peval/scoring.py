@@ -16,7 +16,7 @@ from peval.errors import DataError, PevalError, TaskError
 from peval.memorization.aggregates import aggregates as probe_aggregates
 from peval.memorization.scores import SCORER_VERSION as PROBE_VERSION
 from peval.memorization.scores import probe_values
-from peval.scorers import extraction, labels, squad
+from peval.scorers import extraction, ifeval, labels, open_text, squad
 from peval.scorers.choice import score_choice
 from peval.scorers.extraction import RULES, score_answer
 from peval.scorers.text import (
@@ -31,6 +31,9 @@ from peval.types import Asked, Completion, Sample, Score, Task
 
 SQUAD = "squad"
 """The rule of tasks that are scored by words in common."""
+
+IFEVAL = "ifeval"
+"""The rule of tasks whose instructions are checked."""
 
 _GPT2 = "openai-community/gpt2"
 
@@ -149,6 +152,8 @@ def _values(
             probe_values(task, sample, asked, mine, tokenize)
             for sample, asked, mine in zip(samples, requests, answers, strict=True)
         ]
+    if is_open(task) or task.rule == IFEVAL:
+        return [_open_values(task, s, mine) for s, mine in zip(samples, answers, strict=True)]
     return [_value(task, s, one, tokenize) for s, (one,) in zip(samples, answers, strict=True)]
 
 
@@ -167,6 +172,20 @@ def _value(
     return score_text(answer.text, sample.targets, task.metrics, tokenize)
 
 
+def is_open(task: Task) -> bool:
+    """Tell whether a task's answers can be described without a judge, but not scored."""
+    return task.metrics[0] == open_text.OPEN_METRICS[0]
+
+
+def _open_values(task: Task, sample: Sample, answers: Sequence[Completion]) -> Mapping[str, Any]:
+    """Return what is to be said of a sample's answers; in IFEval, what the first one follows."""
+    described = [metric for metric in task.metrics if metric in open_text.METRICS]
+    values: dict[str, Any] = dict(open_text.score_open(answers, described))
+    if task.rule == IFEVAL:
+        values |= ifeval.score_ifeval(answers[0].text, sample)
+    return {metric: values[metric] for metric in task.metrics}
+
+
 def _label_values(task: Task, sample: Sample, answer: Completion) -> Mapping[str, Any]:
     if answer.likelihoods:
         values = labels.score_label(answer.likelihoods, sample)
@@ -181,7 +200,10 @@ def aggregates(task: Task) -> Mapping[str, Aggregate]:
         return probe_aggregates(task)
     if task.reader == "nlu":
         return {name: Aggregate(compute) for name, compute in labels.OVER_ALL.items()}
-    return lm_eval_scores.aggregations(task) if task.reader == "lm-eval" else {}
+    if task.reader == "lm-eval":
+        return lm_eval_scores.aggregations(task)
+    over_all = {**open_text.OVER_ALL, **(ifeval.OVER_ALL if task.rule == IFEVAL else {})}
+    return {m: Aggregate(over_all[m]) for m in task.metrics if m in over_all}
 
 
 def _by_rule(task: Task, key: str, text: str, sample: Sample) -> Score:
@@ -239,7 +261,11 @@ def _key_end(task: Task, sample: Sample) -> str:
         parts += [score_version(task), sample.problem]
     if task.reader == "nlu":
         parts.append(labels.SCORER_VERSION)
-    if task.rule is not None:
+    if is_open(task) or task.rule == IFEVAL:
+        parts.append(open_text.SCORER_VERSION)
+    if task.rule == IFEVAL:
+        parts += [sample.input, sample.problem, ifeval.version()]
+    elif task.rule is not None:
         version = squad.SCORER_VERSION if task.rule == SQUAD else extraction.SCORER_VERSION
         parts.append([task.rule, task.profile.prompt, version])
     return json.dumps(parts)[1:]
@@ -251,8 +277,11 @@ def tokenizer_of(task: Task) -> Tokenize:
     Raises
     ------
     DataError
-        If the task needs GPT-2's tokenizer and it is neither cached nor reachable.
+        If the task needs GPT-2's tokenizer and it is neither cached nor reachable, or IFEval's
+        checkers and they are not installed.
     """
+    if task.rule == IFEVAL:
+        ifeval.checkers()
     if task.tokenizer == "default":
         return default_tokenize
     try:

@@ -58,7 +58,7 @@ class Profile:
     name: str
     prompt: Literal[
         "tk-instruct", "plain", "tulu1", "tulu2", "codex", "evalplus",
-        "verbalizers", "minimal", "gpt-3", "eval-harness", "head", "head-pattern",
+        "verbalizers", "minimal", "gpt-3", "eval-harness", "head", "head-pattern", "fastchat",
     ]  # fmt: skip
     n_positive_examples: int
     max_source_tokens: int | None
@@ -87,7 +87,7 @@ class Task:
     description: str
     reader: Literal[
         "superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "tydiqa", "memorization", "code",
-        "nlu",
+        "nlu", "prompts",
     ]  # fmt: skip
     split: str
     profile: Profile

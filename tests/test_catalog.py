@@ -21,6 +21,7 @@ def test_everything_that_ships_is_well_formed() -> None:
         headline = {"superni": "rougeL", "jsonl": "rougeL", "lm-eval": "acc", "mmlu": "accuracy"}
         headline["code"] = "pass@10" if name == "humaneval-t0.8" else "pass@1"
         headline["tydiqa"], headline["nlu"] = "f1", "accuracy"
+        headline["prompts"] = "prompt_strict" if name == "ifeval" else "loops"
         if task.reader != "memorization":  # whose metrics follow from what it is given
             assert task.metrics[0] == headline.get(task.reader, "exact_match")
     for tasks in catalog.suites().values():

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peval.bridges import lm_eval_samples
-from peval.datasets import code, hub, jsonl, memorization, nlu, splits, superni, tulu
+from peval.datasets import code, hub, jsonl, memorization, nlu, prompts, splits, superni, tulu
 from peval.errors import DataError
+from peval.scorers.choice import CHOICE_METRICS
+from peval.scorers.open_text import OPEN_METRICS
 from peval.types import Dataset, Task
 
 
@@ -36,6 +38,8 @@ def read(task: Task, data_dir: Path | None, clusters: Sequence[str] | None = Non
         return Dataset(code.read(task, data_dir), code.files_of(task, data_dir))
     if task.reader == "nlu":
         return Dataset(nlu.read(task, data_dir), nlu.files_of(task, data_dir))
+    if task.reader == "prompts":
+        return prompts.read(task, data_dir)
     if task.reader in tulu.READERS:
         return tulu.read(task, data_dir)
     place = _place(data_dir)
@@ -58,6 +62,8 @@ def files_of(
         return code.files_of(task, data_dir)
     if task.reader == "nlu":
         return nlu.files_of(task, data_dir)
+    if task.reader == "prompts":
+        return prompts.files_of(task, data_dir)
     if task.reader in tulu.READERS:
         return tulu.files_of(task, data_dir)
     place = _place(data_dir)
@@ -66,9 +72,17 @@ def files_of(
     return superni.files_of(task, place, clusters)
 
 
-def offers_choices(task: Task) -> bool:
-    """Tell whether a task's file holds multiple choice; raises as `read` does."""
-    return task.reader == "jsonl" and jsonl.has_choices(jsonl.path_of(task))
+def metrics_of(task: Task) -> tuple[str, ...]:
+    """Return a task's metrics; a person's own file may hold choices or open prompts.
+
+    Raises as `read` does.
+    """
+    if task.reader != "jsonl":
+        return task.metrics
+    path = jsonl.path_of(task)
+    if jsonl.has_choices(path):
+        return CHOICE_METRICS
+    return OPEN_METRICS if jsonl.is_open(path) else task.metrics
 
 
 def narrow(

@@ -10,6 +10,7 @@ from typing import Any
 
 from peval.datasets import files
 from peval.errors import DataError, TaskError
+from peval.scorers.open_text import OPEN_METRICS
 from peval.types import Dataset, Sample, Task
 
 
@@ -36,8 +37,11 @@ def read(task: Task) -> Dataset:
 
     A line holds ``input`` and either ``output`` (text) or ``targets`` (text or a list of texts);
     multiple choice has ``choices``, a list of continuations, among them the targets, in every line
-    of the file. Optional are ``id`` (default: the line number), ``task`` (the cluster; default:
-    the task's own name), ``category`` and ``split``; null counts as absent. A task whose split is
+    of the file. Where the first line has neither ``output`` nor ``targets``, or has ``turns``, the
+    file holds open prompts: references are optional, and ``turns`` (a list of texts) may stand for
+    ``input``, to be asked one after the other. Optional are ``id`` (default: the line
+    number), ``task`` (the cluster; default: the task's own name), ``category`` and ``split``; null
+    counts as absent. A task whose split is
     neither empty nor "all" takes the lines of that split and those without one. Of each cluster
     at most ``profile.instances_per_task`` lines are kept, in file order.
 
@@ -91,6 +95,31 @@ def _rows(path: Path) -> Iterator[_Row]:
         yield row
 
 
+def is_open(path: Path) -> bool:
+    """Tell whether a file's first line is an open prompt; raises what `read` raises."""
+    row = next(_rows(path), None)
+    return row is not None and _is_open(row)
+
+
+def _is_open(row: _Row) -> bool:
+    given = [key for key in ("output", "targets") if row.record.get(key) is not None]
+    return not given or row.record.get("turns") is not None
+
+
+def _turns(row: _Row) -> tuple[str, ...]:
+    """Return what a user says, turn by turn."""
+    value = row.record.get("turns")
+    if value is None:
+        if row.record.get("input") is None:
+            raise DataError(f"{row.where}: key 'input' is missing")
+        return (row.text("input"),)
+    if not (isinstance(value, list) and value and all(isinstance(v, str) and v for v in value)):
+        raise DataError(f"{row.where}: 'turns' must be a list of texts that are not empty")
+    if row.record.get("input") is not None or row.record.get("choices") is not None:
+        raise DataError(f"{row.where}: 'turns' stand beside neither 'input' nor 'choices'")
+    return tuple(value)
+
+
 def _id(row: _Row) -> str:
     """Return a row's id as text; a whole number may serve as one."""
     value = row.record.get("id")
@@ -103,12 +132,15 @@ def _id(row: _Row) -> str:
 
 def _sample(row: _Row, task: Task) -> Sample:
     """Return the sample that a row describes."""
-    if row.record.get("input") is None:
-        raise DataError(f"{row.where}: key 'input' is missing")
+    turns = _turns(row)
+    is_bare = task.metrics == OPEN_METRICS and all(
+        row.record.get(key) is None for key in ("output", "targets")
+    )
     return Sample(
         id=_id(row),
-        input=row.text("input"),
-        targets=_targets(row),
+        input=turns[0],
+        follow_ups=turns[1:],
+        targets=() if is_bare else _targets(row),
         cluster=row.text("task") or task.name,
         category=row.text("category"),
         choices=_choices(row),

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from peval.families import LEVEL
-from peval.metrics import higher_is_better, is_share
+from peval.metrics import higher_is_better, is_neutral, is_share
 from peval.types import Comparison, Estimate
 
 BETTER, WORSE, OPEN, SAME, NOISE = "▲", "▼", "·", "=", "≈"
+MORE, LESS = "↑", "↓"
 NONE = "–"
 MOST_DIGITS = 3
 TINY = 1e-9
@@ -90,7 +91,8 @@ def difference(c: Comparison) -> str:
 def mark(c: Comparison) -> str:
     """Return ▲ or ▼ for a difference, = where every answer is the base's, else ·.
 
-    Or ≈, where it is no larger than what the engine alone makes of the same adapter.
+    Or ↑ and ↓ for more and less of what is neither better nor worse; or ≈, where it is no larger
+    than what the engine alone makes of the same adapter.
 
     A difference is one whose interval excludes 0 and whose adjusted p-value, where it was tested,
     is at most 0.05.
@@ -102,6 +104,8 @@ def mark(c: Comparison) -> str:
     chance = c.p_adjusted is not None and c.p_adjusted > LEVEL
     if c.low is None or c.high is None or chance:
         return OPEN
+    if is_neutral(c.metric):
+        return MORE if c.low > 0 else LESS if c.high < 0 else OPEN
     more, less = (BETTER, WORSE) if higher_is_better(c.metric) else (WORSE, BETTER)
     return more if c.low > 0 else less if c.high < 0 else OPEN
 

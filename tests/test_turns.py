@@ -1,0 +1,136 @@
+"""Later turns: asked with the answer before them, resumed, failed, drawn several times."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from scripted import TOKENIZER, TOY, ScriptedEngine
+
+import peval
+from peval import api
+from peval.errors import DataError
+from peval.rundir import RunDir
+from peval.store import Store
+from peval.types import Completion, Drawn, Request
+
+PROMPTS = TOY / "prompts" / "turns.jsonl"
+
+
+class Draws(ScriptedEngine):
+    """Draws as many answers as are asked for, each another."""
+
+    def answer(self, request: Request) -> Completion:
+        one = super().answer(request)
+        more = [Drawn(f"{one.text} {k}", (1,), "stop") for k in range(1, request.decoding.n)]
+        return dataclasses.replace(one, text=f"{one.text} 0", more=tuple(more))
+
+
+def score(monkeypatch, engine, out, **options):
+    monkeypatch.setattr(api, "open_engine", lambda setup, progress: engine)
+    options = {"tasks": (str(PROMPTS),), "profile": "vicuna"} | options
+    adapters = [str(TOY / "adapters" / "generalist")]
+    return peval.score(None, adapters, out=str(out), **options)
+
+
+def stored(out: Path) -> tuple[list[Request], dict[str, Completion]]:
+    with Store(RunDir(out).store) as store:
+        requests = store.requests()
+        return requests, store.completions(r.key for r in requests)
+
+
+def words(request: Request) -> str:
+    return TOKENIZER.decode(list(request.prompt_token_ids), skip_special_tokens=False)
+
+
+def test_a_later_turn_holds_the_answer_before_it(tmp_path, monkeypatch):
+    engine = ScriptedEngine()
+    found = score(monkeypatch, engine, tmp_path / "run")
+    assert found.complete
+    requests, completions = stored(tmp_path / "run")
+    assert sorted(r.part for r in requests if r.adapter is None) == [0, 0, 0, 0, 1, 1, 1]
+    for name in (None, "generalist"):
+        first, second = (
+            next(r for r in requests if (r.adapter, r.sample_id, r.part) == (name, "fruit", part))
+            for part in (0, 1)
+        )
+        said = completions[first.key].text.strip()
+        assert f"<|user|>\nName a fruit that is red.\n<|assistant|>\n{said}" in words(second)
+        assert words(second).endswith("<|user|>\nSay why.\n<|assistant|>\n")
+        assert first.key != second.key
+    # Nothing of turn 2 is asked before all of turn 1 is in the store.
+    parts = [next(r.part for r in requests if r.key == asked.key) for asked in engine.asked]
+    assert parts == sorted(parts)
+
+
+@pytest.mark.parametrize("stop_after", [3, 10])
+def test_a_run_that_was_stopped_goes_on_in_either_turn(tmp_path, monkeypatch, stop_after):
+    whole = score(monkeypatch, ScriptedEngine(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        score(monkeypatch, ScriptedEngine(stop_after=stop_after), tmp_path / "run")
+    rest = ScriptedEngine()
+    found = score(monkeypatch, rest, tmp_path / "run")
+    assert len(rest.asked) == 14 - stop_after
+    assert found.estimates == whole.estimates
+    again = ScriptedEngine()
+    assert score(monkeypatch, again, tmp_path / "run").estimates == whole.estimates
+    assert not again.asked
+
+
+def test_what_follows_a_failed_answer_is_not_asked(tmp_path, monkeypatch):
+    score(monkeypatch, ScriptedEngine(), tmp_path / "whole")
+    requests, _ = stored(tmp_path / "whole")
+    lost = next(r for r in requests if (r.adapter, r.sample_id, r.part) == (None, "river", 0))
+    engine = ScriptedEngine(fail_keys=frozenset({lost.key}))
+    found = score(monkeypatch, engine, tmp_path / "run")
+    assert not found.complete
+    assert len(engine.asked) == 13
+    assert found.estimate("turns", "loops").n_missing == 1
+    assert found.estimate("turns", "loops", "generalist").n_missing == 0
+    # The same command asks for what failed, and then goes on with it.
+    rest = ScriptedEngine()
+    assert score(monkeypatch, rest, tmp_path / "run").complete
+    assert len(rest.asked) == 2
+
+
+def test_each_draw_is_a_conversation_of_its_own(tmp_path, monkeypatch):
+    found = score(monkeypatch, Draws(), tmp_path / "run", samples_per_prompt=3)
+    assert found.complete
+    requests, completions = stored(tmp_path / "run")
+    mine = {r.part: r for r in requests if (r.adapter, r.sample_id) == (None, "fruit")}
+    assert sorted(mine) == [0, 1, 3, 5]
+    assert mine[0].decoding.n == 3
+    assert [mine[part].decoding.seed for part in (1, 3, 5)] == [0, 1, 2]
+    for part, one in zip((1, 3, 5), completions[mine[0].key].drawn, strict=True):
+        assert mine[part].decoding.n == 1
+        assert f"<|assistant|>\n{one.text.strip()}" in words(mine[part])
+
+
+def test_without_a_chat_template_turns_stand_as_they_are(tmp_path, monkeypatch):
+    score(monkeypatch, ScriptedEngine(), tmp_path / "run", profile="plain")
+    requests, completions = stored(tmp_path / "run")
+    first, second = (r for r in requests if (r.adapter, r.sample_id) == (None, "fruit"))
+    said = completions[first.key].text.strip()
+    assert words(second) == f"<s>Name a fruit that is red.\n\n{said}\n\nSay why.\n\n"
+
+
+def test_another_run_takes_both_turns_over(tmp_path, monkeypatch):
+    score(monkeypatch, ScriptedEngine(), tmp_path / "one")
+    engine = ScriptedEngine()
+    reuse = (str(tmp_path / "one"),)
+    assert score(monkeypatch, engine, tmp_path / "two", reuse=reuse).complete
+    assert not engine.asked
+
+
+def test_turns_that_are_no_texts(tmp_path, monkeypatch):
+    for row, why in (
+        ({"turns": []}, "'turns' must be a list of texts"),
+        ({"turns": ["a", 1]}, "'turns' must be a list of texts"),
+        ({"turns": ["a"], "input": "b"}, "'turns' stand beside neither 'input' nor"),
+    ):
+        path = tmp_path / "bad.jsonl"
+        path.write_text(json.dumps(row) + "\n")
+        with pytest.raises(DataError, match=rf"bad.jsonl:1: {why}"):
+            score(monkeypatch, ScriptedEngine(), tmp_path / "run", tasks=(str(path),))
