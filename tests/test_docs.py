@@ -20,6 +20,7 @@ PAGES = (
     "docs/chat.md",
     "docs/tulu.md",
     "docs/coding.md",
+    "docs/instruction.md",
     "docs/memorization.md",
     "docs/runs.md",
     "docs/report.md",
