@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from peval.types import Base
 _INDEX = "model.safetensors.index.json"
 _MAX_INDEX_BYTES = 1 << 26
 _CONTEXT_FIELDS = ("max_position_embeddings", "n_positions", "n_ctx", "seq_length", "max_seq_len")
+# Positions relative to each other have no last one; what fits is a matter of memory.
+_RELATIVE = "relative_attention_num_buckets"
+_ENDLESS_TOKENS = 1 << 20
 _TOKENIZERS = (
     "tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt", "tekken.json",
     "*.tiktoken",
@@ -61,8 +65,9 @@ def load_base(name_or_path: str) -> Base:
         path=path,
         sha256=_sha256(path, weights),
         dtype=_dtype(path, config),
-        context_tokens=_positive(path, config, _CONTEXT_FIELDS),
+        context_tokens=_context_tokens(path, config),
         vocabulary_size=_positive(path, config, ("vocab_size",)),
+        is_encoder_decoder=encodes(config),
     )
 
 
@@ -84,6 +89,11 @@ def weight_shapes(base: Base) -> dict[str, tuple[int, ...]]:
         for file in files
         for name, entry in read_header(file, BaseModelError).items()
     }
+
+
+def encodes(config: Mapping[str, Any]) -> bool:
+    """Say whether a model's config is that of an encoder-decoder."""
+    return config.get("is_encoder_decoder") is True
 
 
 def n_layers(base: Base) -> int | None:
@@ -158,6 +168,16 @@ def _dtype(path: Path, config: dict[str, Any]) -> str:
     if not isinstance(found, str):
         raise BaseModelError(f"{path / 'config.json'}: dtype {show(found)} is not a name")
     return found.removeprefix("torch.")
+
+
+def _context_tokens(path: Path, config: dict[str, Any]) -> int:
+    """Return how many tokens the positions allow; T5's ``n_positions`` is what it was trained on.
+
+    Tk-Instruct gives T5 1,024 tokens, twice its 512.
+    """
+    if encodes(config) and _field(config, _RELATIVE) is not None:
+        return _ENDLESS_TOKENS
+    return _positive(path, config, _CONTEXT_FIELDS)
 
 
 def _positive(path: Path, config: dict[str, Any], names: tuple[str, ...]) -> int:

@@ -32,12 +32,14 @@ class Voice:
     """How one system is spoken to: its tokenizer, and its chat template (None: plain text).
 
     A system with a classification head answers with one of its ``labels``.
+    ``encodes`` says that the prompt is encoded, so that no answer continues its text.
     """
 
     tokenizer: Tokenizer
     template: ChatTemplate | None = None
     system: str | None = None
     labels: tuple[str, ...] = ()
+    encodes: bool = False
 
     def say(self, turns: Sequence[Message], last: Message, cue: str = "") -> str:
         """Return a conversation as text, up to where the answer begins.
@@ -140,7 +142,8 @@ def voice_for(
 ) -> Voice:
     """Return how a system is spoken to; see `template_for`."""
     template, labels = template_for(adapter, base, chat), adapter.labels if adapter else ()
-    return Voice(tokenizer, template, chat.system if chat else None, labels)
+    system = chat.system if chat else None
+    return Voice(tokenizer, template, system, labels, base.is_encoder_decoder)
 
 
 def one_bos(text: str, bos: str | None) -> str:

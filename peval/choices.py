@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from peval.chat import Voice
 from peval.errors import DataError, TaskError
@@ -98,7 +98,8 @@ def encode_choices(samples: Sequence[Sample], voice: Voice, context_tokens: int)
     A choice's tokens are those of input and choice together, without the input's own: so the
     tokenizer may join what stands at the seam. Spaces at the input's end count as the choice's.
     An input that is too long keeps its end. In a chat format, spaces before a choice are left out
-    where the template's text ends in white space.
+    where the template's text ends in white space. An encoder-decoder's choices have no seam: each
+    is tokenized alone, with the spaces.
 
     References
     ----------
@@ -106,13 +107,30 @@ def encode_choices(samples: Sequence[Sample], voice: Voice, context_tokens: int)
     """
     samples = [_spoken(sample, voice) for sample in samples] if voice.template else samples
     inputs = [sample.input.rstrip() for sample in samples]
-    wholes = [sample.input + choice for sample in samples for choice in sample.choices]
     heads = voice.token_ids(inputs)
-    rest = iter(voice.token_ids(wholes))
+    rest = _behind(samples, inputs, heads, voice)
     return [
         _prompt(sample, head, [next(rest) for _ in sample.choices], voice, context_tokens)
         for sample, head in zip(samples, heads, strict=True)
     ]
+
+
+def _behind(
+    samples: Sequence[Sample], inputs: Sequence[str], heads: Sequence[list[int]], voice: Voice
+) -> Iterator[list[int]]:
+    """Yield the tokens of all samples' choices."""
+    if voice.encodes:
+        texts = [
+            sample.input[len(text) :] + choice
+            for sample, text in zip(samples, inputs, strict=True)
+            for choice in sample.choices
+        ]
+        yield from token_ids(voice.tokenizer, texts, add_special_tokens=False)
+        return
+    wholes = [sample.input + choice for sample in samples for choice in sample.choices]
+    starts = [len(head) for s, head in zip(samples, heads, strict=True) for _ in s.choices]
+    for whole, start in zip(voice.token_ids(wholes), starts, strict=True):
+        yield whole[start:]
 
 
 def _spoken(sample: Sample, voice: Voice) -> Sample:
@@ -124,9 +142,9 @@ def _spoken(sample: Sample, voice: Voice) -> Sample:
 
 
 def _prompt(
-    sample: Sample, head: list[int], wholes: list[list[int]], voice: Voice, context: int
+    sample: Sample, head: list[int], behind: list[list[int]], voice: Voice, context: int
 ) -> Prompt:
-    choices = tuple(tuple(whole[len(head) :]) for whole in wholes)
+    choices = tuple(map(tuple, behind))
     room = context - SPARE_TOKENS + 1 - max(map(len, choices))
     if not all(choices):
         raise DataError(f"the sample '{sample.id}' has a choice without a token of its own")

@@ -11,11 +11,14 @@ from peval import adapters, hub
 from peval.adapters import facts
 from peval.adapters.checkpoint import Checkpoint
 from peval.adapters.pickled import convert_pickle
+from peval.adapters.routes import NO_ENCODERS
 from peval.adapters.vllm_view import vllm_says
 from peval.adapters.whole import Whole
 from peval.bases import load_base, weight_shapes
 from peval.errors import BaseModelError
-from peval.types import MERGE, Base
+from peval.types import HF, Base
+
+_REFUSES_BASE = "refuses its base: it serves no encoder-decoder models"
 
 
 def paths(patterns: Sequence[str]) -> list[Path]:
@@ -107,7 +110,7 @@ def _method(found: Checkpoint) -> dict[str, Any]:
         "n_modules": len(adapted),
         "route": route.name,
         "route_why": route.why,
-        "vllm": vllm_says(config, found.entries),
+        "vllm": _REFUSES_BASE if found.encodes else vllm_says(config, found.entries),
     }
 
 
@@ -116,10 +119,11 @@ def _whole(found: Whole) -> dict[str, Any]:
         "peft_type": None,
         "ranks": [], "rank_pattern": {}, "alpha": None, "alpha_pattern": {}, "scalings": [],
         "n_modules": len({name.rsplit(".", 1)[0] for name in found.changed}),
-        "route": MERGE,
+        "route": found.route,
         "route_why": f"{len(found.changed)} of {len(found.entries)} tensors are not the base's; "
-                     "its weights take the base's place",
-        "vllm": "takes it as a base of its own, not as an adapter",
+                     + (NO_ENCODERS if found.route == HF else "its weights take the base's place"),
+        "vllm": _REFUSES_BASE if found.route == HF
+                else "takes it as a base of its own, not as an adapter",
     }  # fmt: skip
 
 

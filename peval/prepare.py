@@ -15,7 +15,7 @@ from typing import Any
 
 from peval import adapters as adapter_files
 from peval import catalog, datasets, engines, estimate, routing
-from peval.adapters.routes import PROMPT
+from peval.adapters.routes import NO_ENCODERS, PROMPT
 from peval.adapters.training_facts import Facts, facts_of, read_facts
 from peval.bases import file_hashes, load_base, n_layers, weight_shapes
 from peval.bridges import lm_eval_samples
@@ -219,6 +219,7 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
     _check_margins(job.margins, tasks)
     read_rule(job.select, [task.name for task in tasks])
     base, adapters = _models(job)
+    _check_readers(base, tasks)
     if asks_heads(tasks, adapters):
         job = dataclasses.replace(job, with_base=False)  # a base has no head, so no control
     engine, serving = _serving(job, base, adapters, tasks)
@@ -317,6 +318,14 @@ def _check_margins(margins: Mapping[str, float], tasks: Sequence[Task]) -> None:
             raise UsageError(f"--margin {name}={margin:g}: no such task here; there are {known}")
         if not 0 <= margin < 1:
             raise UsageError(f"--margin {margin:g}: give a loss of at least 0 and less than 1")
+
+
+def _check_readers(base: Base, tasks: Sequence[Task]) -> None:
+    """Refuse probes of memorization where no answer continues the prompt's text."""
+    probes = [task.name for task in tasks if task.reader == "memorization"]
+    if base.is_encoder_decoder and probes:
+        raise UsageError(f"{probes[0]}: asks how a text goes on, which an encoder-decoder "
+                         f"({base.name}) was not trained to say; leave the task out")  # fmt: skip
 
 
 def _check(job: Job) -> None:
@@ -494,9 +503,14 @@ def _serving(
     if job.replay is not None:
         held = RunDir(Path(job.replay)).read_manifest()["serving"]
         return "replay", Serving(**held)
-    needs_hf = bool(adapters) and all(adapter.route == HF for adapter in adapters)
+    needs_hf = base.is_encoder_decoder or (
+        bool(adapters) and all(adapter.route == HF for adapter in adapters)
+    )
     if job.engine == "vllm" and any(adapter.labels for adapter in adapters):
         raise UsageError("--engine vllm: classification heads are asked in transformers; leave it")
+    if job.engine == "vllm" and base.is_encoder_decoder:
+        raise UsageError(f"--engine vllm: {base.name} is an encoder-decoder, and {NO_ENCODERS}; "
+                         "leave the flag out")  # fmt: skip
     kind = engines.choose_kind(HF if needs_hf and job.engine == "auto" else job.engine)
     return kind, Serving(
         engine=engines.fingerprint(kind),

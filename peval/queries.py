@@ -42,7 +42,7 @@ def encode_queries(
         dataclasses.replace(sample, queries=queries)
         for sample, queries in zip(samples, _fitted(samples, voice), strict=True)
     ]
-    encoder = _Encoder.of(samples, voice.tokenizer, context_tokens)
+    encoder = _Encoder.of(samples, voice, context_tokens)
     return [tuple(encoder.prompts(sample)) for sample in samples]
 
 
@@ -124,16 +124,21 @@ class _Encoder:
     ids: Mapping[tuple[str, bool], list[int]]
     prefix_id: int
     context_tokens: int
+    encodes: bool
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], tokenizer: Tokenizer, context_tokens: int) -> _Encoder:
+    def of(cls, samples: Sequence[Sample], voice: Voice, context_tokens: int) -> _Encoder:
+        tokenizer = voice.tokenizer
         prefix_id = tokenizer.bos_token_id
         prefix_id = tokenizer.eos_token_id if prefix_id is None else prefix_id
         if prefix_id is None:
             raise DataError("the tokenizer has neither a BOS nor an EOS token to begin with")
         prefix = tokenizer.decode([prefix_id], skip_special_tokens=False)
         wanted = dict.fromkeys(
-            text for sample in samples for query in sample.queries for text in _texts(query)
+            text
+            for sample in samples
+            for query in sample.queries
+            for text in _texts(query, voice.encodes)
         )
         found: dict[tuple[str, bool], list[int]] = {}
         for is_bare in (False, True):
@@ -146,7 +151,7 @@ class _Encoder:
             }
             ids = token_ids(tokenizer, bare, add_special_tokens=False)
             found |= {(t, is_bare): i for t, i in zip(bare, ids, strict=True)}
-        return cls(found, prefix_id, context_tokens)
+        return cls(found, prefix_id, context_tokens, voice.encodes)
 
     def prompts(self, sample: Sample) -> Iterator[Prompt]:
         """Yield the prompts of one sample."""
@@ -196,6 +201,8 @@ class _Encoder:
             ids = self.ids[continuation, True]
             return (ids[:1], ids[1:]) if ids[:1] == [self.prefix_id] else ([self.prefix_id], ids)
         head = self.ids[text.rstrip(), False]
+        if self.encodes:
+            return head, self.ids[_apart(query, continuation), True]
         return head, self.ids[text + continuation, False][len(head) :]
 
     def _windows(self, query: Query) -> Iterator[Prompt]:
@@ -209,7 +216,12 @@ class _Encoder:
             yield Prompt(tuple(ids[end - size - 1 : start]), False, (tuple(ids[start:end]),))
 
 
-def _texts(query: Query) -> Iterator[tuple[str, bool]]:
+def _apart(query: Query, continuation: str) -> str:
+    """Return a continuation as a decoder begins it: with the spaces at the text's end."""
+    return query.text[len(query.text.rstrip()) :] + continuation
+
+
+def _texts(query: Query, encodes: bool) -> Iterator[tuple[str, bool]]:
     """Yield the texts whose tokens a query needs; True: without special tokens."""
     if query.label:
         yield query.text, False
@@ -217,6 +229,9 @@ def _texts(query: Query) -> Iterator[tuple[str, bool]]:
         yield from ((continuation, True) for continuation in query.continuations)
     elif query.continuations:
         yield query.text.rstrip(), False
+        if encodes:
+            yield from ((_apart(query, continuation), True) for continuation in query.continuations)
+            return
         yield from ((query.text + continuation, False) for continuation in query.continuations)
     else:
         yield query.text, False

@@ -234,7 +234,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Base:
-    """A base model on disk; ``sha256`` covers its weights, config and tokenizer files."""
+    """A base model on disk; ``sha256`` covers its weights, config and tokenizer files.
+
+    An encoder-decoder reads the prompt with its encoder and writes the answer with its decoder.
+    """
 
     name: str
     path: Path
@@ -242,6 +245,7 @@ class Base:
     dtype: str
     context_tokens: int
     vocabulary_size: int
+    is_encoder_decoder: bool = False
 
 
 NATIVE = "native-lora"

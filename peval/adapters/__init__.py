@@ -24,7 +24,7 @@ from peval.adapters.whole import Whole, is_whole, read_whole
 from peval.bases import load_base
 from peval.errors import AdapterError, BaseModelError
 from peval.strict_json import read_object
-from peval.types import CONTROL, HF, MERGE, Adapter, Base
+from peval.types import CONTROL, HF, Adapter, Base
 
 __all__ = ["base_of", "control", "expand", "load_adapter", "names", "open_adapter", "routed"]
 
@@ -175,7 +175,7 @@ def _whole(path: Path, name: str, whole: Whole) -> Adapter:
         target_modules=_kinds(modules),
         base_name=None,
         changes_nothing=not whole.changed,
-        route=HF if labels else MERGE,
+        route=HF if labels else whole.route,
         vocabulary_size=whole.rows,
         is_apart=whole.new_words,
         labels=labels,

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from peval.adapters.config import Config
+from peval.bases import encodes
 from peval.strict_json import show
 
 Shape = tuple[int, ...]
@@ -17,6 +18,7 @@ Shapes = Mapping[str, Shape]
 PREFIX = "base_model.model."
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight",
                "shared.weight")  # fmt: skip
+_TABLES = (*_EMBEDDINGS, "relative_attention_bias.weight")
 # These models' linear layers store [in, out].
 _TRANSPOSING = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _TRANSPOSED = frozenset({"c_attn", "c_fc", "c_proj", "q_attn"})
@@ -70,9 +72,23 @@ class BaseModel:
         return _size(self.setting("num_hidden_layers", "num_layers", "n_layer", "n_layers"))
 
     @property
+    def _deepest(self) -> int | None:
+        """The layers of the deeper part, where an encoder and a decoder have their own."""
+        sides = [_size(self.setting(f"{side}_layers"))
+                 for side in ("num_decoder", "encoder", "decoder")]  # fmt: skip
+        return max((n for n in (self.n_layers, *sides) if n), default=None)
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether the prompt is encoded and the answer decoded."""
+        return encodes(self.config)
+
+    @property
     def n_heads(self) -> int | None:
         """The number of attention heads."""
-        return _size(self.setting("num_attention_heads", "n_head", "num_heads"))
+        return _size(
+            self.setting("num_attention_heads", "n_head", "num_heads", "encoder_attention_heads")
+        )
 
     @property
     def is_tied(self) -> bool:
@@ -127,11 +143,11 @@ class BaseModel:
         transposing = self.setting("model_type") in _TRANSPOSING
         for weight, shape in self.shapes.items():
             layer = layer_of(weight)
-            beyond = layer is not None and self.n_layers is not None and layer >= self.n_layers
+            beyond = layer is not None and self._deepest is not None and layer >= self._deepest
             if not weight.endswith(".weight") or beyond:
                 continue
             stem = _stem(weight)
-            is_table = weight == self.embedding or weight.endswith(_EMBEDDINGS)
+            is_table = weight == self.embedding or weight.endswith(_TABLES)
             is_head = stem.rsplit(".", 1)[-1] == "lm_head"
             if rows and (weight == self.embedding or is_head) and len(shape) == 2:
                 shape = (rows, shape[1])

@@ -27,6 +27,7 @@ class Checkpoint:
     """What vetting found; ``plan`` is None where no base was at hand.
 
     ``first`` is what the initial weights hold that a rewrite takes off the trained ones.
+    ``encodes`` says that the base is an encoder-decoder.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Checkpoint:
     plan: Plan | None
     seen: Survey
     first: Survey | None = None
+    encodes: bool = False
 
     @property
     def sha256(self) -> str:
@@ -64,7 +66,7 @@ class Checkpoint:
     @property
     def route(self) -> Route:
         """How an engine can apply it."""
-        return choose(self.config, self.entries, self.plan)
+        return choose(self.config, self.entries, self.plan, self.encodes)
 
     @property
     def changes_nothing(self) -> bool:
@@ -92,6 +94,7 @@ def read_checkpoint(path: Path, base: BaseModel | None, dtype: str | None) -> Ch
         One line: the file, the field or tensor, and what is wrong with it.
     """
     config = read_config(path)
+    _check_task(config, base)
     file = weights_file(path)
     entries = read_header(file, AdapterError)
     check_dtypes(file, entries)
@@ -101,7 +104,9 @@ def read_checkpoint(path: Path, base: BaseModel | None, dtype: str | None) -> Ch
     if plan is None and config.method.needs_targets:
         _check_prefix(file, entries)
     first = _first_weights(config, entries, dtype)
-    return Checkpoint(path, config, file, entries, plan, survey(file, entries, dtype), first)
+    encodes = config.is_sequence_to_sequence if base is None else base.is_encoder_decoder
+    seen = survey(file, entries, dtype)
+    return Checkpoint(path, config, file, entries, plan, seen, first, encodes)
 
 
 def _first_weights(config: Config, entries: Entries, dtype: str | None) -> Survey | None:
@@ -118,6 +123,16 @@ def _first_weights(config: Config, entries: Entries, dtype: str | None) -> Surve
             refuse(file, name, f"has shape {list(found[name].shape)}, the trained one has "
                    f"{list(entry.shape)}")  # fmt: skip
     return survey(file, found, dtype)
+
+
+def _check_task(config: Config, base: BaseModel | None) -> None:
+    """Refuse an adapter for the other kind of model: PEFT would wrap the base as what it is not."""
+    task = config.settings.get("task_type")
+    if base is None or task is None or config.has_head:
+        return
+    if base.is_encoder_decoder != config.is_sequence_to_sequence:
+        what = "an encoder-decoder" if base.is_encoder_decoder else "no encoder-decoder"
+        config.refuse("task_type", f"{task}, but the base is {what}")
 
 
 def _check_prefix(file: Path, entries: Entries) -> None:

@@ -39,6 +39,10 @@ def prompt_tensors(config: Config, base: BaseModel) -> Tensors:
             named = config.whole(field, None, 1, 1 << 30)
             config.refuse(field, f"{named}, the base has {size}")
     if kind == "PREFIX_TUNING":
+        deep = base.setting("num_decoder_layers", "decoder_layers")
+        if base.is_encoder_decoder and deep not in (None, layers):
+            config.refuse("num_layers", f"{layers} as in the encoder; the decoder has {deep}, and "
+                          "PEFT cannot run that")  # fmt: skip
         return {"prompt_embeddings": (n_tokens, layers * 2 * width)}
     found: Tensors = {"prompt_embeddings": (n_tokens * n_models, width)}
     if kind == "MULTITASK_PROMPT_TUNING":

@@ -20,6 +20,7 @@ _ALSO = {NATIVE: (MERGE, HF), REWRITE: (MERGE, HF), MERGE: (HF,), PROMPT: (HF,),
 ROUTES = tuple(_ALSO)
 MAX_NATIVE_RANK = 512
 _PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")
+NO_ENCODERS = "vLLM serves no encoder-decoder models"
 _ATTENTION = {
     "PREFIX_TUNING": "its vectors go into every layer's attention, which vLLM has no place for",
     "ADAPTION_PROMPT": "its prompts are added inside the last layers' attention",
@@ -34,13 +35,16 @@ class Route:
     why: str
 
 
-def choose(config: Config, entries: Entries, plan: Plan | None) -> Route:
-    """Choose the fastest route that changes nothing in what the adapter computes."""
+def choose(config: Config, entries: Entries, plan: Plan | None, encodes: bool) -> Route:
+    """Choose the fastest route that changes nothing in what the adapter computes.
+
+    ``encodes`` says that the base is an encoder-decoder.
+    """
     kind, name = config.method.peft_type, config.method.name
     if config.has_head:
         return Route(HF, "its head classifies sequences, which is done in transformers")
-    if config.is_sequence_to_sequence:
-        return Route(HF, "vLLM serves no encoder-decoder models")
+    if encodes:
+        return Route(HF, NO_ENCODERS)
     if kind in _ATTENTION:
         return Route(HF, _ATTENTION[kind])
     if kind in _PROMPTS:

@@ -13,11 +13,11 @@ from peval.adapters.config import CONFIG_FILE
 from peval.adapters.heads import whole_head
 from peval.adapters.preflight import Entries, check_dtypes, is_words, refuse
 from peval.adapters.weights import survey
-from peval.bases import weight_files
+from peval.bases import encodes, weight_files
 from peval.errors import AdapterError
 from peval.safetensors_file import TensorEntry, chunks, read_header
 from peval.strict_json import read_object, show
-from peval.types import Base
+from peval.types import HF, MERGE, Base
 
 MODEL_CONFIG = "config.json"
 # Settings that say how a model was saved or is driven, not what its weights mean.
@@ -44,6 +44,11 @@ class Whole:
     changed: tuple[str, ...]
     rows: int | None
     new_words: bool
+
+    @property
+    def route(self) -> str:
+        """Its weights take the base's place in vLLM, where that serves such models."""
+        return HF if encodes(self.config) else MERGE
 
     @property
     def method(self) -> str:

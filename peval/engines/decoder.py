@@ -21,7 +21,8 @@ class Decoders:
     """
 
     def __init__(self, spec: EngineSpec) -> None:
-        self._base = AnswerDecoder.of(spec.base.path)
+        self._encodes = spec.base.is_encoder_decoder
+        self._base = AnswerDecoder.of(spec.base.path, self._encodes)
         self._own: dict[str, AnswerDecoder] = {}
         self.adopt(spec.adapters)
 
@@ -36,30 +37,35 @@ class Decoders:
         tokenizer = load_own(self._base.tokenizer, path)
         own = () if tokenizer is self._base.tokenizer else (tokenizer.eos_token_id,)
         ends = dict.fromkeys((*(end_ids(path) or self._base.eos), *own))
-        return AnswerDecoder(tokenizer, tuple(n for n in ends if n is not None), is_own=True)
+        eos = tuple(n for n in ends if n is not None)
+        return AnswerDecoder(tokenizer, eos, self._encodes, is_own=True)
 
 
 class AnswerDecoder:
     """Decodes answers with one tokenizer; ``eos`` are the token ids that end them.
 
+    ``encodes`` says that the answer is a text of its own, and continues no prompt.
     ``is_own`` says that the tokenizer is an adapter's, which its engine knows nothing of.
 
     vLLM's own streaming decoder is not used: after a prompt that ends inside a multi-byte
     character it puts the prompt's text before the answer's (seen in vLLM 0.32).
     """
 
-    def __init__(self, tokenizer: Any, eos: tuple[int, ...], is_own: bool = False) -> None:
+    def __init__(
+        self, tokenizer: Any, eos: tuple[int, ...], encodes: bool = False, is_own: bool = False
+    ) -> None:
         self.tokenizer = tokenizer
         self.eos = eos
+        self._encodes = encodes
         self.is_own = is_own
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: Path, encodes: bool = False) -> Self:
         """Return the decoder of a base model's answers."""
         from transformers import AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-        return cls(tokenizer, tuple(end_ids(path) or ()))
+        return cls(tokenizer, tuple(end_ids(path) or ()), encodes)
 
     def n_tokens(self, request: Request, answer: Sequence[int]) -> int | None:
         """Return after how many tokens an answer ended, or None where it did not."""
@@ -86,6 +92,8 @@ class AnswerDecoder:
 
     def _spelled(self, request: Request, answer: list[int]) -> str:
         """Decode as what follows the prompt: some tokenizers drop a text's leading space."""
+        if self._encodes:
+            return self._decode(answer)
         context = list(request.prompt_token_ids[-_CONTEXT_TOKENS:])
         before, whole = self._decode(context), self._decode(context + answer)
         if before.endswith(_HALF_CHARACTER) or not whole.startswith(before):
