@@ -86,6 +86,7 @@ def parser() -> argparse.ArgumentParser:
     _add_rescore(commands)
     _add_compare(commands)
     _add_gate(commands)
+    _add_judge(commands)
     _add_canaries(commands)
     check = _command(commands, "sandbox-check", sandbox_check_command,
                      "attack this machine's sandbox and say what holds")  # fmt: skip
@@ -260,6 +261,89 @@ def _add_gate(commands: Any) -> None:
     gate.add_argument("run", metavar="RUN")
     gate.add_argument("--rules", required=True, metavar="FILE", help="rules as YAML")
     gate.add_argument("--junit", metavar="FILE", help="write JUnit XML too")
+
+
+def _add_judge(commands: Any) -> None:
+    judge = _command(commands, "judge", judge_command, "let a judge compare or rate a run's "
+                     "answers (docs/judges.md)")  # fmt: skip
+    judge.add_argument("run", metavar="RUN")
+    judge.add_argument("--against", metavar="NAME", help="base, an adapter, a file of reference "
+                       "answers, or each: every one with every other")  # fmt: skip
+    judge.add_argument("--task", dest="tasks", nargs="+", action="extend", default=[],
+                       metavar="NAME", help="judge these tasks only")  # fmt: skip
+    judge.add_argument("--limit", type=int, metavar="N", help="judge N items of each, at random")
+    judge.add_argument("--nulls", type=int, default=50, metavar="N", help="judge null answers to N "
+                       "items of each task (default: 50)")  # fmt: skip
+    judge.add_argument("--orders", choices=("both", "once"), help="in place of the judge's own")
+    judge.add_argument("--replay", nargs="+", action="extend", default=[], metavar="RUN",
+                       help="take over other runs' verdicts on the same texts")  # fmt: skip
+    judge.add_argument("--labels", metavar="FILE", help="people's verdicts, for --judge people")
+    judge.add_argument("--dry-run", action="store_true", help="say what it would take, ask nobody")
+    _add_judge_engine(judge)
+    check = _command(commands, "judge-check", judge_check_command, "attack a judge with answers "
+                     "that try to talk it over, and say how often they win")  # fmt: skip
+    check.add_argument("--out", metavar="DIR", help="keep the verdicts here (default: under "
+                       "peval-runs/)")  # fmt: skip
+    _add_judge_engine(check)
+
+
+def _add_judge_engine(command: argparse.ArgumentParser) -> None:
+    who = command.add_argument_group("who judges")
+    who.add_argument("--judge", required=True, metavar="NAME", help="a shipped judge (docs/"
+                     "judges.md), or a .yaml with its prompts in a .md beside it")  # fmt: skip
+    who.add_argument("--model", metavar="NAME", help="in place of the judge's own")
+    who.add_argument("--endpoint", metavar="URL", help="an OpenAI-compatible server, as "
+                     "http://127.0.0.1:8000/v1")  # fmt: skip
+    who.add_argument("--key-variable", metavar="NAME", help="the environment variable with the "
+                     "key, or none (default: OPENAI_API_KEY)")  # fmt: skip
+    who.add_argument("--max-cost", type=float, metavar="USD", help="never spend more than this")
+    who.add_argument("--workers", dest="n_workers", type=int, default=8, metavar="N",
+                     help="calls at once (default: 8)")  # fmt: skip
+    who.add_argument("--per-minute", type=float, metavar="N", help="calls a minute at most")
+    who.add_argument("--timeout", dest="timeout_s", type=float, default=120.0, metavar="SECONDS")
+    who.add_argument("--retry-pause", dest="pause_s", type=float, default=1.0, metavar="SECONDS",
+                     help="the longest first pause before a retry (default: 1)")  # fmt: skip
+    who.add_argument("--seed", type=int, default=0, metavar="N")
+
+
+def _judging(arguments: argparse.Namespace, run: str) -> Any:
+    from peval.judge import Judging
+
+    given = {name: getattr(arguments, name) for name in Judging.__dataclass_fields__
+             if hasattr(arguments, name) and name != "run"}  # fmt: skip
+    for name in ("tasks", "replay"):
+        given[name] = tuple(given.get(name, ()))
+    return Judging(run=run, **given)
+
+
+def judge_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval judge``."""
+    from peval import judge, progress
+    from peval.report.terminal import summary
+
+    job = _judging(arguments, arguments.run)
+    if arguments.dry_run:
+        found = judge.estimate(job)
+        _print_json(found) if arguments.json else print(judge.estimate_text(found))
+        return 0
+    results = judge.judge(job, progress.for_stream(sys.stderr))
+    if arguments.json:
+        _print_json(results.to_dict())
+    else:
+        from peval.report.judged import terminal
+
+        print(summary(results), terminal(results), sep="\n\n")
+    return 0 if judge.is_complete(results) else EXIT_PARTIAL
+
+
+def judge_check_command(arguments: argparse.Namespace) -> int:
+    """Run ``peval judge-check``."""
+    from peval import judge_check, progress
+
+    out = judge_check.place_of(arguments.judge, arguments.out)
+    found = judge_check.checked(_judging(arguments, str(out)), progress.for_stream(sys.stderr))
+    _print_json(found) if arguments.json else print(judge_check.text(found))
+    return 0 if not found["n_pending"] else EXIT_PARTIAL
 
 
 def _add_canaries(commands: Any) -> None:

@@ -18,6 +18,7 @@ from peval.baselines import BASELINES
 from peval.coding import UNSANDBOXED, Sandbox, is_code
 from peval.forgetting import judged
 from peval.items import items
+from peval.judging import concluded
 from peval.lineup import Lineup, Part
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
@@ -71,9 +72,13 @@ def _conclude(rundir: RunDir) -> Results:
     ):
         samples, lineup = store.samples(), Lineup(store, repeat, sandbox, file)
         parts = [lineup.part(task, samples[task.name]) for task in tasks]
+        verdicts = concluded.judged(rundir, store, {t.name: t for t in tasks}, samples)
+        judged_parts = [lineup.judged(one) for one in verdicts]
         if sandbox.tier is not None:
             manifest["sandbox"] = {"tier": sandbox.tier, "landlock_abi": sandbox.abi}
-    found = _results(manifest, parts)
+    found = dataclasses.replace(
+        _results(manifest, [*parts, *judged_parts]), judged=concluded.record(verdicts)
+    )
     for part in parts:
         if is_code(part.task):
             write_samples(rundir.path, part.task, part.samples, part.scores)
@@ -164,7 +169,9 @@ def _of_memory(
     sign = partial(signature, manifest)
     if part.task.reader == "memorization":
         return extras(part.task, part.samples, part.systems, adapters, sign)
-    return list(_by_overlap(part, adapters, overlap, sign)) if overlap else [], {}
+    if not overlap or part.task.reader == "judge":
+        return [], {}
+    return list(_by_overlap(part, adapters, overlap, sign)), {}
 
 
 def _noise(part: Part) -> Iterator[Noise]:
@@ -226,7 +233,8 @@ def _by_overlap(
 
 def _baselines(part: Part) -> Iterator[Estimate]:
     """Yield the estimates of answers that need no model, on the same items."""
-    if part.task.reader in ("lm-eval", "memorization", "code", "prompts") or is_open(part.task):
+    untargeted = ("lm-eval", "memorization", "code", "prompts", "judge")
+    if part.task.reader in untargeted or is_open(part.task):
         # Only the harness that asked can score, or a sandbox; memory is compared with the base;
         # open prompts have no targets to be met.
         return
@@ -292,6 +300,6 @@ def _task_record(manifest: Mapping[str, Any], part: Part) -> dict[str, Any]:
         | {
             "n_samples": len(part.samples),
             "n_clusters": len({sample.cluster for sample in part.samples}),
-            "absent": manifest[PLANNED][part.task.name],
+            "absent": manifest[PLANNED].get(part.task.name, []),
         }
     )

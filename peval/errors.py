@@ -9,6 +9,7 @@
     |-- TaskError               an unknown or malformed task, suite or profile
     |-- DataError               benchmark data that is missing, empty or malformed
     |-- EngineError             an engine that cannot start or stopped for good
+    |-- JudgeError              a judge that is malformed, or cannot be asked
     |-- SandboxError            model-written code that may not or cannot be run here
     `-- RunError                a run directory that cannot be used
 
@@ -42,6 +43,10 @@ class DataError(PevalError):
 
 class EngineError(PevalError):
     """An engine cannot start, or stopped for good."""
+
+
+class JudgeError(PevalError):
+    """A judge is malformed, or cannot be asked."""
 
 
 class SandboxError(PevalError):

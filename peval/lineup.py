@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from peval import results
 from peval.coding import Sandbox, is_code
 from peval.items import Items, items
+from peval.judging.concluded import Judged
 from peval.parquet import AnswersFile
 from peval.results import Answers
 from peval.scoring import key_ends, score_system
@@ -52,6 +53,16 @@ class Lineup:
         ends = key_ends(task, part.samples)
         for name, by_id in self.store.asked(task.name):
             self._add(part, name, [by_id[sample.id] for sample in part.samples], ends)
+        return part
+
+    def judged(self, one: Judged) -> Part:
+        """Line up the same answers with what a judge said of them."""
+        part = Part(one.task, one.samples, items(one.samples))
+        for name, asked in one.asked.items():
+            completions = self.store.completions(posed.key for many in asked for posed in many)
+            part.systems[name] = results.answers(one.task, asked, completions, one.scores[name])
+            rows = list(zip(asked, one.scores[name], strict=True))
+            self.file.add(one.task.name, name, one.samples, rows, completions)
         return part
 
     def _add(

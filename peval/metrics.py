@@ -14,6 +14,7 @@ _NEUTRAL = _LENGTHS | {"distinct-1", "distinct-2"}
 _GAPS = ("_gap", "_gap_unseen")
 _OTHER_SCALE = _LOWER_IS_BETTER | _LENGTHS | {
     "bleu", "chrf", "chrf++", "nll_gap", "nll_gap_unseen", "exposure", "exposure_extrapolated",
+    "rating",
 }  # fmt: skip
 
 

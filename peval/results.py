@@ -46,6 +46,8 @@ class Results:
     what was run and whether it is "complete" or "partial". ``memorization`` holds what its report
     needs beside estimates: curves, the blind check, overlaps; it is empty without training data.
     ``sweep`` is described in `peval.sweeps`; ``noise`` holds `peval.noise.Noise`.
+    ``judged`` holds what judges found, beside their estimates: diagnostics, null answers, ratings,
+    agreement; it is empty where nobody judged.
     """
 
     run: Record
@@ -58,6 +60,7 @@ class Results:
     programs: tuple[Record, ...] = ()
     sweep: Record = field(default_factory=dict)
     noise: tuple[Record, ...] = ()
+    judged: Record = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -142,6 +145,7 @@ class Results:
             programs=tuple(record.get("programs", ())),
             sweep=record.get("sweep", {}),
             noise=tuple(record.get("noise", ())),
+            judged=record.get("judged", {}),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -200,6 +201,8 @@ def aggregates(task: Task) -> Mapping[str, Aggregate]:
         return probe_aggregates(task)
     if task.reader == "nlu":
         return {name: Aggregate(compute) for name, compute in labels.OVER_ALL.items()}
+    if task.reader == "judge":
+        return {"rating": Aggregate(statistics.fmean)}
     if task.reader == "lm-eval":
         return lm_eval_scores.aggregations(task)
     over_all = {**open_text.OVER_ALL, **(ifeval.OVER_ALL if task.rule == IFEVAL else {})}

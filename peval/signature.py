@@ -74,7 +74,8 @@ def _chat(manifest: Mapping[str, Any], task: Task, adapter: Adapter | None) -> d
     )  # fmt: skip
     if chat is None:
         return said
-    origin, sha256 = manifest["config"]["chat"][task.name][adapter.name if adapter else ""] or (
+    asked = task.settings.get("of", task.name) if task.reader == "judge" else task.name
+    origin, sha256 = manifest["config"]["chat"][asked][adapter.name if adapter else ""] or (
         "nobody", "none",
     )  # fmt: skip
     turns = "" if chat.multiturn else ",one-turn"

@@ -87,7 +87,7 @@ class Task:
     description: str
     reader: Literal[
         "superni", "jsonl", "lm-eval", "mmlu", "gsm8k", "bbh", "tydiqa", "memorization", "code",
-        "nlu", "prompts",
+        "nlu", "prompts", "judge",
     ]  # fmt: skip
     split: str
     profile: Profile

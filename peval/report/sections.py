@@ -12,6 +12,7 @@ from peval.metrics import is_share
 from peval.report import (
     cost,
     hygiene,
+    judged,
     memory,
     opening,
     plots,
@@ -148,6 +149,10 @@ def _memory(found: Found) -> Iterator[Section]:
     yield from memory.sections(found.view)
 
 
+def _judged(found: Found) -> Iterator[Section]:
+    yield from judged.sections(found.view)
+
+
 def _categories(found: Found) -> Iterator[Section]:
     parts: list[Part] = []
     for task in found.view.skills:
@@ -226,6 +231,6 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _pools, _scores, _differences, _kept, _memory, _sweep, _programs, _categories,
-    _other_metrics, _flips, _cost, _hygiene, _limits, _provenance,
+    _decision, _pools, _scores, _differences, _kept, _judged, _memory, _sweep, _programs,
+    _categories, _other_metrics, _flips, _cost, _hygiene, _limits, _provenance,
 )  # fmt: skip

@@ -1,0 +1,76 @@
+"""A reward model as a judge: a sequence classifier with one output, whose number is the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from peval.errors import JudgeError
+from peval.types import Completion, Message, Request
+
+
+class RewardEngine:
+    """Gives each question with its answer a number, in this process, one by one.
+
+    A call's two turns are the question and the answer, as they are.
+    """
+
+    def __init__(self, model: str, turns: Mapping[str, tuple[Message, ...]]) -> None:
+        self._model = model
+        self._turns = turns
+        self._loaded: tuple[Any, Any] | None = None
+
+    def launch(self) -> None:
+        """Load the model.
+
+        Raises
+        ------
+        JudgeError
+            It cannot be loaded, or has more than one output.
+        """
+        if self._loaded is not None:
+            return
+        import torch
+        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(self._model)
+            model = AutoModelForSequenceClassification.from_pretrained(self._model)
+        except (OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise JudgeError(f"reward model {self._model}: cannot be loaded ({reason})") from error
+        if model.config.num_labels != 1:
+            raise JudgeError(
+                f"reward model {self._model}: has {model.config.num_labels} outputs, not one"
+            )
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._loaded = tokenizer, model.to(device).eval()
+
+    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield one number per distinct key; a text that is too long is not cut but fails."""
+        import torch
+
+        self.launch()
+        assert self._loaded is not None
+        tokenizer, model = self._loaded
+        for key in dict.fromkeys(request.key for request in requests):
+            ids = self._ids(tokenizer, self._turns[key])
+            if ids.shape[1] > model.config.max_position_embeddings:
+                yield Completion(key, "", (), "error", "cut off: longer than the model reads")
+                continue
+            with torch.inference_mode():
+                value = float(model(input_ids=ids.to(model.device)).logits[0, 0])
+            yield Completion(key, repr(value), (), "stop")
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._loaded = None
+
+    def _ids(self, tokenizer: Any, turns: tuple[Message, ...]) -> Any:
+        question, answer = (turn.content for turn in turns)
+        if tokenizer.chat_template:
+            talk = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            return tokenizer.apply_chat_template(talk, return_tensors="pt", return_dict=True)[
+                "input_ids"
+            ]
+        return tokenizer(question, answer, return_tensors="pt")["input_ids"]

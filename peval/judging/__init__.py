@@ -1,0 +1,1 @@
+"""Judges as data, their questions and verdicts, and what verdicts amount to. Asks nobody."""

@@ -1,0 +1,251 @@
+"""A judge's work on a run, as tasks with scores and as findings for the report. Asks nobody."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+from peval.judging import agreement, ratings
+from peval.judging.findings import findings
+from peval.judging.judges import Judge
+from peval.judging.outcomes import Outcome, Outcomes, outcomes
+from peval.judging.place import Place, Texts, item_of, places, texts_of
+from peval.rundir import RunDir
+from peval.store import Store
+from peval.types import Asked, Completion, Request, Sample, Score, Task
+
+N_EXAMPLES = 3
+OPPONENTS = "opponents of "
+METRICS = {
+    "pairwise": ("win_rate", "discrete_win_rate"),
+    "rating": ("rating",),
+    "rubric": ("criteria_met",),
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One task as one judge sees it: the same answers with scores of another kind.
+
+    ``finding`` is what the report tells of it; ``outcomes`` are by system and sample id.
+    """
+
+    task: Task
+    samples: list[Sample]
+    asked: dict[str | None, list[Asked]]
+    scores: dict[str | None, list[Score | None]]
+    finding: dict[str, Any]
+    outcomes: Outcomes
+
+
+def judged(
+    rundir: RunDir,
+    store: Store,
+    tasks: Mapping[str, Task],
+    samples: Mapping[str, Mapping[str, Sample]],
+) -> list[Judged]:
+    """Return what every judge of a run found on each task that it judged."""
+    found = []
+    for place in places(rundir):
+        about = place.read()
+        with Store(place.store) as kept:
+            calls = kept.requests()
+            verdicts = kept.completions(call.key for call in calls)
+            opponents = _opponents(kept)
+        for name in about["tasks"]:
+            if name in tasks:
+                some = [one for one in calls if one.task == name]
+                work = _Work(place, about, tasks[name], samples[name], dict(store.asked(name)))
+                texts = texts_of(samples[name], work.asked, store)
+                found.append(work.judged(some, verdicts, opponents.get(name, {}), texts))
+    return found
+
+
+def _opponents(store: Store) -> dict[str, dict[str, tuple[str, ...]]]:
+    return {
+        task.removeprefix(OPPONENTS): {
+            name: tuple(query.text for query in one.queries) for name, one in by_id.items()
+        }
+        for task, by_id in store.samples().items()
+        if task.startswith(OPPONENTS)
+    }
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One judge's work on one task."""
+
+    place: Place
+    about: Mapping[str, Any]
+    task: Task
+    samples: Mapping[str, Sample]
+    asked: Mapping[str | None, Mapping[str, Asked]]
+
+    def judged(
+        self,
+        calls: Sequence[Request],
+        verdicts: Mapping[str, Completion],
+        opponents: Mapping[str, tuple[str, ...]],
+        texts: Texts,
+    ) -> Judged:
+        judge = Judge.from_record(self.about["judge"])
+        found = outcomes(judge, calls, verdicts)
+        finding = findings(judge, found, texts, opponents)
+        name = f"{self.task.name} by {self.place.path.name}"
+        settings = {
+            "of": self.task.name, "judge": judge.sha256[:12], "model": judge.model,
+            "against": self.about["against"], "orders": judge.orders, "combine": judge.combine,
+        }  # fmt: skip
+        task = dataclasses.replace(
+            self.task, name=name, reader="judge", metrics=METRICS[judge.kind], rule=None,
+            tokenizer="default", settings=settings,
+        )  # fmt: skip
+        items = list(self.samples.values())
+        lined_up = {system: [by_id[s.id] for s in items] for system, by_id in self.asked.items()}
+        has_headline = not finding["why_no_headline"]
+        scores = {
+            system: [
+                _score(judge, found.get(system, {}).get(s.id), request[0].key, has_headline)
+                for s, request in zip(items, mine, strict=True)
+            ]
+            for system, mine in lined_up.items()
+        }
+        finding |= {
+            "judge": judge.name, "version": judge.version, "sha256": judge.sha256,
+            "kind": judge.kind, "model": judge.model, "engine": judge.engine,
+            "scale": [judge.lowest, judge.highest] if judge.kind == "rating" else None,
+            "fence": judge.fence, "task": self.task.name, "name": name,
+            "against": self.about["against"], "spent_usd": self.about.get("spent_usd", 0.0),
+            "cap_usd": self.about.get("cap_usd"), "stopped": self.about.get("stopped"),
+            "same_base": self.about.get("same_base", False),
+            "examples": list(self._examples(judge, found, texts, opponents)),
+        }  # fmt: skip
+        if self.about.get("same_base"):
+            finding["warnings"].append(
+                "self-preference: the judge and the evaluated models have one base"
+            )
+        return Judged(task, items, lined_up, scores, finding, found)
+
+    def _examples(
+        self,
+        judge: Judge,
+        found: Outcomes,
+        texts: Texts,
+        opponents: Mapping[str, tuple[str, ...]],
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the clearest wins and losses, systems taking turns, with the judge's words."""
+        rows = [
+            (one.value, name, item, one)
+            for name, by_id in found.items()
+            if not str(name).startswith("null:")
+            for item, one in by_id.items()
+            if one.value is not None and not one.identical
+        ]
+        rows.sort(key=lambda row: (row[0], str(row[1]), row[2]))
+        lost, won = rows[:N_EXAMPLES], rows[::-1][:N_EXAMPLES]
+        shown = set()
+        for value, name, item, one in [*won, *lost]:
+            if (name, item) in shown:
+                continue
+            shown.add((name, item))
+            yield {
+                "system": name, "sample_id": item, "value": value,
+                "question": "\n".join(item_of(self.samples[item]).turns),
+                "answer": "\n".join(texts[name][item]),
+                "opponent": "\n".join(opponents.get(item, ())), "reply": one.reply,
+            }  # fmt: skip
+
+
+def _score(judge: Judge, one: Outcome | None, key: str, has_headline: bool) -> Score | None:
+    """Return an item's score; one without a verdict that counts has no values."""
+    metrics = METRICS[judge.kind]
+    if one is None or one.pending:
+        return None
+    if one.value is None or not has_headline:
+        return Score(key, dict.fromkeys(metrics), why=f"unscored: {one.unscored}")
+    if judge.kind == "pairwise":
+        values = {"win_rate": one.value, "discrete_win_rate": float(one.value > 0.5)
+                  if one.value != 0.5 else 0.5}  # fmt: skip
+    else:
+        values = {metrics[0]: one.value}
+    return Score(key, values, extracted=f"{one.value:g}", why=one.reply or None)
+
+
+def record(found: Sequence[Judged]) -> dict[str, Any]:
+    """Return what results hold of judges; nothing where nobody judged."""
+    if not found:
+        return {}
+    return {
+        "sections": [one.finding for one in found],
+        "ratings": tournaments(found),
+        "agreement": agreements(found),
+    }
+
+
+def tournaments(found: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return Bradley and Terry's ratings where more than two systems met each other.
+
+    Sections of one judge and task with different systems as opponents belong together.
+    """
+    groups: dict[tuple[str, str], list[Judged]] = {}
+    for one in found:
+        if one.finding["kind"] == "pairwise":
+            key = one.finding["sha256"], one.finding["task"]
+            groups.setdefault(key, []).append(one)
+    rows = []
+    for (_, task), some in groups.items():
+        pairs: dict[tuple[str | None, str | None], dict[str, float]] = {}
+        for one in some:
+            opponent = one.finding["against"]
+            other = None if opponent == "base" else opponent
+            for system, by_id in one.outcomes.items():
+                if system == other or str(system).startswith("null:"):
+                    continue
+                values = {i: o.value for i, o in by_id.items() if o.value is not None}
+                if values and (other, system) not in pairs:
+                    pairs[(system, other)] = values
+        n_systems = len({name for pair in pairs for name in pair})
+        if len({other for _, other in pairs}) < 2 or n_systems < 3:
+            continue
+        clusters = {s.id: s.cluster for s in some[0].samples}
+        where = {"task": task, "judge": some[0].finding["judge"]}
+        rows += [dataclasses.asdict(one) | where for one in ratings.ratings(pairs, clusters)]
+    return rows
+
+
+def agreements(found: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Return how far every two judges of one kind, task and opponent agree."""
+    rows = []
+    for one, other in combinations(found, 2):
+        mine, theirs = one.finding, other.finding
+        if any(mine[k] != theirs[k] for k in ("task", "kind", "against")):
+            continue
+        pairs = [
+            (a.value, b.value)
+            for system, by_id in one.outcomes.items()
+            if not str(system).startswith("null:")
+            for item, a in by_id.items()
+            if (b := other.outcomes.get(system, {}).get(item)) is not None
+            and a.value is not None and b.value is not None
+            and not (a.identical and b.identical)
+        ]  # fmt: skip
+        if len(pairs) < 2:
+            continue
+        both = [x for x, _ in pairs], [y for _, y in pairs]
+        kinds = [[_category(v) for v in values] for values in both]
+        pairwise = mine["kind"] == "pairwise"
+        rows.append({
+            "task": mine["task"], "judges": [one.task.name, other.task.name], "n": len(pairs),
+            "agreement": sum(x == y for x, y in zip(*kinds, strict=True)) / len(pairs)
+            if pairwise else None,
+            "kappa": agreement.cohens_kappa(*kinds) if pairwise else None,
+            "alpha": agreement.krippendorffs_alpha(both),
+        })  # fmt: skip
+    return rows
+
+
+def _category(value: float) -> str:
+    return "win" if value > 0.5 else "loss" if value < 0.5 else "tie"

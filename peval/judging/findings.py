@@ -1,0 +1,231 @@
+"""What a judge's outcomes amount to: rates, diagnostics, nulls, and whether to believe them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from peval.judging import wins
+from peval.judging.judges import Judge
+from peval.judging.outcomes import Outcome, Outcomes
+from peval.judging.place import Texts
+from peval.judging.questions import NULL
+
+MOST_UNSCORED = 0.01
+MOST_NULL_WINS = 0.05
+POSITION_BIAS = 0.1
+LENGTH_BIAS = 0.3
+LONGER_BIAS = 0.2
+MANY_FLIPS = 0.2
+ENOUGH = 10
+REFERENCE = f"{NULL}reference"
+
+Record = dict[str, Any]
+
+
+def findings(
+    judge: Judge, found: Outcomes, answers: Texts, opponents: Mapping[str, tuple[str, ...]]
+) -> Record:
+    """Return one task's findings as JSON's own types.
+
+    Parameters
+    ----------
+    found
+        By system and sample id; null opponents are systems whose names begin with ``null:``.
+    answers, opponents
+        What was shown, for the lengths.
+    """
+    systems = {name: by_id for name, by_id in found.items() if not str(name).startswith(NULL)}
+    nulls = {name: by_id for name, by_id in found.items() if str(name).startswith(NULL)}
+    items = [one for by_id in systems.values() for one in by_id.values()]
+    every = [*items, *(one for by_id in nulls.values() for one in by_id.values())]
+    unscored = Counter(one.unscored for one in items if one.unscored)
+    record: Record = {
+        "n_items": len(items),
+        "n_scored": sum(one.value is not None for one in items),
+        "n_pending": sum(one.pending for one in items),
+        "n_identical": sum(one.identical for one in items),
+        "unscored": dict(sorted(unscored.items())),
+        "systems": [
+            _system(judge, name, by_id, answers.get(name, {}), opponents)
+            for name, by_id in systems.items()
+        ],
+        "orders": _orders(every) if _has_orders(judge) else None,
+        "nulls": [_null(judge, str(name), by_id, systems) for name, by_id in nulls.items()],
+    }
+    record["lengths"] = _lengths(judge, systems, answers, opponents)
+    record["why_no_headline"] = _why_not(record)
+    record["warnings"] = _warnings(judge, record)
+    return record
+
+
+def _system(
+    judge: Judge,
+    name: str | None,
+    by_id: Mapping[str, Outcome],
+    said: Mapping[str, tuple[str, ...]],
+    opponents: Mapping[str, tuple[str, ...]],
+) -> Record:
+    scored = {item: one for item, one in by_id.items() if one.value is not None}
+    values = [one.value for one in scored.values() if one.value is not None]
+    n_unscored = sum(one.unscored is not None for one in by_id.values())
+    lengths = [_length(said[item]) for item in scored]
+    record: Record = {
+        "system": name,
+        "n_items": len(by_id),
+        "n_scored": len(values),
+        "n_unscored": n_unscored,
+        "mean": sum(values) / len(values) if values else None,
+        "mean_length": sum(lengths) / len(lengths) if lengths else None,
+        "by_turn": _by_turn(by_id),
+    }
+    if judge.kind == "pairwise" and values:
+        record |= asdict(wins.wins(values))
+        record["bounds"] = wins.bounds(values, n_unscored)
+        theirs = [_length(opponents[item]) for item in scored]
+        controlled = wins.length_controlled(values, lengths, theirs)
+        record["length_controlled"] = asdict(controlled) if controlled else None
+    elif values and judge.reply != "number":
+        low, high = (judge.lowest, judge.highest) if judge.kind == "rating" else (0.0, 1.0)
+        n = len(values) + n_unscored
+        record["bounds"] = tuple((sum(values) + n_unscored * end) / n for end in (low, high))
+    return record
+
+
+def _length(said: tuple[str, ...]) -> int:
+    """Return an answer's length in characters, over its turns."""
+    return sum(map(len, said))
+
+
+def _by_turn(by_id: Mapping[str, Outcome]) -> list[Record]:
+    """Return each turn's mean where there are several; ratings that are missing are dropped."""
+    n_turns = max((len(one.turns) for one in by_id.values()), default=0)
+    found = []
+    for turn in range(n_turns if n_turns > 1 else 0):
+        some = [one.turns[turn] for one in by_id.values() if len(one.turns) > turn]
+        values = [v for v in some if v is not None]
+        mean = sum(values) / len(values) if values else None
+        dropped = len(some) - len(values)
+        found.append({"turn": turn + 1, "mean": mean, "n": len(values), "n_dropped": dropped})
+    return found
+
+
+def _has_orders(judge: Judge) -> bool:
+    """Tell whether the order in which answers were shown is known and ours; people's is not."""
+    return judge.kind == "pairwise" and judge.engine != "labels"
+
+
+def _orders(every: Sequence[Outcome]) -> Record:
+    firsts = [first for one in every for first in one.firsts]
+    n_pairs = sum(one.n_pairs for one in every)
+    return {
+        "n_calls": len(firsts),
+        "first_share": sum(firsts) / len(firsts) if firsts else None,
+        "n_pairs": n_pairs,
+        "n_flipped": sum(one.flips for one in every),
+    }
+
+
+def _lengths(
+    judge: Judge,
+    systems: Outcomes,
+    answers: Texts,
+    opponents: Mapping[str, tuple[str, ...]],
+) -> Record:
+    """Return how the preference (or rating) goes with length, over all systems' items."""
+    rows = []
+    for name, by_id in systems.items():
+        for item, one in by_id.items():
+            if one.value is not None and not one.identical:
+                other = _length(opponents[item]) if judge.kind == "pairwise" else 0
+                rows.append((one.value, _length(answers[name][item]) - other))
+    differ = [(value, gap) for value, gap in rows if gap and value != 0.5]
+    longer = [(value > 0.5) == (gap > 0) for value, gap in differ]
+    found = wins.correlation([v for v, _ in rows], [float(gap) for _, gap in rows])
+    pairwise = judge.kind == "pairwise"
+    return {
+        "n": len(rows),
+        "correlation": found,
+        "longer_wins": sum(longer) / len(longer) if longer and pairwise else None,
+    }
+
+
+def _null(judge: Judge, name: str, by_id: Mapping[str, Outcome], systems: Outcomes) -> Record:
+    """Return how often an answer that deserves nothing won: a tie is half a win.
+
+    A rating wins where it is above the mean of the systems' ratings of the same item.
+    """
+    values = [(item, one.value) for item, one in by_id.items() if one.value is not None]
+    if judge.kind != "pairwise":
+        means = {item: _mean(item, systems) for item, _ in values}
+        won = [float(v > m) for item, v in values if (m := means[item]) is not None]
+    else:
+        won = [v for _, v in values]
+    firsts = [first for one in by_id.values() for first in one.firsts]
+    return {
+        "name": name.removeprefix(NULL),
+        "n_items": len(by_id),
+        "n_scored": len(won),
+        "win_rate": sum(won) / len(won) if won else None,
+        "first_share": sum(firsts) / len(firsts) if firsts else None,
+        "mean": sum(v for _, v in values) / len(values) if values else None,
+    }
+
+
+def _mean(item: str, systems: Outcomes) -> float | None:
+    found = [by_id[item].value for by_id in systems.values() if item in by_id]
+    values = [v for v in found if v is not None]
+    return sum(values) / len(values) if values else None
+
+
+def _why_not(record: Record) -> list[str]:
+    """Return why there is no headline figure; nothing where there is one."""
+    why = []
+    n_unscored = sum(record["unscored"].values())
+    n_judged = record["n_scored"] + n_unscored
+    if n_judged and n_unscored > MOST_UNSCORED * n_judged:
+        why.append(
+            f"{n_unscored:,} of {n_judged:,} verdicts are unscored, more than "
+            f"{MOST_UNSCORED:.0%}: only bounds can be given"
+        )
+    for null in record["nulls"]:
+        rate = null["win_rate"]
+        if null["name"] != "reference" and rate is not None and rate > MOST_NULL_WINS:
+            why.append(
+                f"the null answer {null['name']!r} wins {100 * rate:.1f} % of its "
+                f"{null['n_scored']:,} items, more than {MOST_NULL_WINS:.0%}"
+            )
+    return why
+
+
+def _warnings(judge: Judge, record: Record) -> list[str]:
+    said = []
+    orders = record["orders"]
+    if orders and orders["n_calls"] >= ENOUGH:
+        share = orders["first_share"]
+        if abs(share - 0.5) > POSITION_BIAS:
+            side = "first" if share > 0.5 else "second"
+            mine = share if share > 0.5 else 1 - share
+            said.append(
+                f"position bias: the answer shown {side} gets {100 * mine:.0f} % of the preference"
+            )
+        if orders["n_pairs"] and orders["n_flipped"] > MANY_FLIPS * orders["n_pairs"]:
+            said.append(
+                f"{orders['n_flipped']:,} of {orders['n_pairs']:,} verdicts flip when the order "
+                "is swapped"
+            )
+    lengths = record["lengths"]
+    found, longer = lengths["correlation"], lengths["longer_wins"]
+    by_correlation = found is not None and abs(found) > LENGTH_BIAS
+    by_wins = longer is not None and abs(longer - 0.5) > LONGER_BIAS
+    if lengths["n"] >= ENOUGH and (by_correlation or by_wins):
+        is_longer = longer > 0.5 if by_wins else found > 0
+        facts = [f"correlation {found:.2f}"] if found is not None else []
+        facts += [f"the longer answer wins {100 * longer:.0f} %"] if longer is not None else []
+        which = "longer" if is_longer else "shorter"
+        said.append(f"length: the judge prefers {which} answers ({', '.join(facts)})")
+    if judge.orders == "once" and _has_orders(judge):
+        said.append("each pair was shown in one random order only")
+    return said

@@ -1,0 +1,119 @@
+"""Win rates as AlpacaEval computes them, and a length-controlled one of our own.
+
+Source: github.com/tatsu-lab/alpaca_eval at cd543a1, ``metrics/winrate.py`` and ``helpers.py``;
+Dubois et al., arXiv 2404.04475, for the idea of taking length out with a GLM.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+RIDGE = 0.1
+STEPS = 50
+
+
+@dataclass(frozen=True)
+class Wins:
+    """Shares of preference in numbers: fractions, not percent.
+
+    ``standard_error`` is the sample's standard deviation over the root of n, items taken as
+    independent. ``discrete_win_rate`` counts a preference above one half as a win and one half as
+    half of one.
+    """
+
+    win_rate: float
+    standard_error: float | None
+    discrete_win_rate: float
+    n_wins: int
+    n_losses: int
+    n_ties: int
+
+
+def wins(values: Sequence[float]) -> Wins:
+    """Return the win rates of shares of preference in [0, 1]; there must be one at least.
+
+    >>> found = wins([1.0, 0.5, 0.0, 1.0])
+    >>> found.win_rate, found.discrete_win_rate, found.n_wins, found.n_losses, found.n_ties
+    (0.625, 0.625, 2, 1, 1)
+    """
+    x = np.asarray(values, dtype=float)
+    n_wins, n_losses = int((x > 0.5).sum()), int((x < 0.5).sum())
+    n_ties = len(x) - n_wins - n_losses
+    error = float(np.std(x, ddof=1) / math.sqrt(len(x))) if len(x) > 1 else None
+    discrete = (n_wins + n_ties / 2) / len(x)
+    return Wins(float(x.mean()), error, discrete, n_wins, n_losses, n_ties)
+
+
+def bounds(values: Sequence[float], n_unscored: int) -> tuple[float, float]:
+    """Return the win rates if every unscored item were lost, and if every one were won.
+
+    >>> bounds([1.0, 1.0, 0.0], 1)
+    (0.5, 0.75)
+    """
+    n = len(values) + n_unscored
+    total = float(sum(values))
+    return total / n, (total + n_unscored) / n
+
+
+@dataclass(frozen=True)
+class LengthControlled:
+    """A win rate at equal lengths, its standard error, and how strongly length decided.
+
+    ``coefficient`` is the change in log-odds of a win for an answer that is much longer (tanh of
+    the standardized difference going from 0 to 1).
+    """
+
+    win_rate: float
+    standard_error: float
+    coefficient: float
+
+
+def length_controlled(
+    values: Sequence[float], lengths: Sequence[int], opponents: Sequence[int]
+) -> LengthControlled | None:
+    """Fit ``logit P(win) = a + b tanh(d)`` and return P(win) at d = 0.
+
+    d is the difference of the two answers' lengths in characters over its standard deviation.
+    The fit is a logistic regression on the shares of preference with a ridge of 0.1 on b alone;
+    the standard error comes from its sandwich covariance by the delta method. AlpacaEval's own
+    model has a difficulty for each instruction, fitted on its leaderboard's systems, which other
+    data cannot have: this number must not be held against that leaderboard.
+
+    Returns None where the lengths never differ or there are fewer than ten items.
+    """
+    y = np.asarray(values, dtype=float)
+    difference = np.asarray(lengths, dtype=float) - np.asarray(opponents, dtype=float)
+    spread = float(difference.std())
+    if len(y) < 10 or spread == 0:
+        return None
+    x = np.column_stack([np.ones(len(y)), np.tanh(difference / spread)])
+    ridge = np.diag([1e-6, RIDGE])
+    beta: Array = np.zeros(2)
+    for _ in range(STEPS):
+        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+        hessian = x.T @ (x * (p * (1 - p))[:, None]) + ridge
+        step = np.linalg.solve(hessian, x.T @ (y - p) - ridge @ beta)
+        beta = beta + np.clip(step, -2, 2)
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
+    hessian = x.T @ (x * (p * (1 - p))[:, None]) + ridge
+    bread = np.linalg.inv(hessian)
+    covariance = bread @ (x.T @ (x * ((y - p) ** 2)[:, None])) @ bread
+    rate = float(1 / (1 + math.exp(-float(np.clip(beta[0], -30, 30)))))
+    error = rate * (1 - rate) * math.sqrt(float(covariance[0, 0]))
+    return LengthControlled(rate, error, float(beta[1]))
+
+
+def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:
+    """Return Pearson's correlation, or None where one of both does not vary."""
+    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if len(a) < 3 or a.std() == 0 or b.std() == 0:
+        return None
+    return float(np.corrcoef(a, b)[0, 1])

@@ -1,0 +1,263 @@
+"""What judges found: whether to believe them, null answers, lengths, wins and losses in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from peval.report.document import (
+    Bullets,
+    Cell,
+    Code,
+    Column,
+    Fold,
+    Listing,
+    Paragraph,
+    Part,
+    Section,
+    Strong,
+    Table,
+    Text,
+    Warning,
+    slug,
+)
+from peval.report.flips import short
+from peval.report.format import NONE, counted, percent
+from peval.report.tables import count_cell, name_cell, number_cell, text_cell
+from peval.report.view import View
+from peval.results import Results
+
+LONGEST_ANSWER = 1200
+
+Found = Mapping[str, Any]
+
+
+def sections(view: View) -> Iterator[Section]:
+    """Yield the sections, where anybody judged."""
+    judged = view.results.judged
+    parts: list[Part] = []
+    for one in judged.get("sections", []):
+        parts += _judged(one)
+    if parts:
+        parts += [*_ratings(judged["ratings"]), *_agreement(judged["agreement"])]
+        yield Section("What judges say", tuple(parts))
+
+
+def terminal(results: Results) -> str:
+    """Return what must be known of the judges, in plain lines."""
+    lines = []
+    for one in results.judged.get("sections", []):
+        lines.append(f"{one['name']}: {_share(one)}")
+        for row in one["systems"]:
+            name = row["system"] or "base"
+            mean = NONE if row["mean"] is None else f"{row['mean']:.4f}"
+            lines.append(f"  {name}: {mean} on {row['n_scored']:,} items")
+        lines += [f"  NO HEADLINE: {why}" for why in one["why_no_headline"]]
+        lines += [f"  WARNING: {said}" for said in one["warnings"]]
+        if one["stopped"]:
+            lines.append(f"  STOPPED: {one['stopped']}; the same command goes on")
+    return "\n".join(lines)
+
+
+def _judged(one: Found) -> Iterator[Part]:
+    against: Text = (" against ", Code(str(one["against"]))) if one["against"] else ()
+    model: Text = (" (", Code(one["model"]), ")") if one["model"] else ()
+    yield Paragraph((
+        Strong(one["task"]), ", judged by ", Code(f"{one['judge']}.v{one['version']}"), *model,
+        *against, f": {_share(one)}.", *_how(one),
+    ))  # fmt: skip
+    if one["stopped"]:
+        yield Warning((Strong("Judging stopped."), f" {one['stopped']}. What is judged is a random "
+                       "part of the items, and the intervals speak of it."))  # fmt: skip
+    if one["why_no_headline"]:
+        yield Warning(
+            (Strong("No headline figure."), " The numbers below are not to be used as scores."),
+            tuple((why,) for why in one["why_no_headline"]),
+        )
+    if one["warnings"]:
+        yield Bullets(tuple((said[0].upper() + said[1:] + ".",) for said in one["warnings"]))
+    yield _systems(one)
+    yield from _turns(one)
+    yield from _nulls(one)
+    yield from _examples(one)
+
+
+def _share(one: Found) -> str:
+    n_unscored = sum(one["unscored"].values())
+    said = f"{one['n_scored']:,} of {counted(one['n_items'], 'item')} judged"
+    if n_unscored:
+        kinds = ", ".join(f"{n:,} {kind}" for kind, n in one["unscored"].items())
+        said += f", {n_unscored:,} unscored ({kinds})"
+    if one["n_pending"]:
+        said += f", {one['n_pending']:,} still open"
+    if one["spent_usd"]:
+        said += f", ${one['spent_usd']:.2f} spent"
+    return said
+
+
+def _how(one: Found) -> Text:
+    said = []
+    orders, lengths = one["orders"], one["lengths"]
+    if orders and orders["n_pairs"]:
+        flips = percent(orders["n_flipped"] / orders["n_pairs"])
+        said.append(
+            f" Each pair was shown in both orders; {flips} % of the verdicts flip, and the "
+            f"answer shown first gets {percent(orders['first_share'])} % of the preference."
+        )
+    if lengths["correlation"] is not None:
+        said.append(
+            f" Correlation with the length{' difference' if one['against'] else ''}: "
+            f"{lengths['correlation']:.2f}."
+        )
+    if one["n_identical"]:
+        said.append(f" {counted(one['n_identical'], 'pair')} of identical answers are ties that "
+                    "nobody was asked about.")  # fmt: skip
+    if one["fence"] == "none" and one["engine"] not in ("labels", "reward"):
+        said.append(" The judge's prompt is as published: answers stand in it without fences.")
+    return tuple(said)
+
+
+def _systems(one: Found) -> Table:
+    pairwise = one["kind"] == "pairwise"
+    columns: tuple[Column, ...]
+    if pairwise:
+        columns = (
+            Column(("win rate, %",), key="win_rate"), Column(("standard error",)),
+            Column(("discrete, %",)), Column(("won / tied / lost",)),
+            Column(("if all unscored were lost to won",)),
+            Column(("length-controlled, %",), ("standard_error",)), Column(("characters",)),
+        )  # fmt: skip
+    else:
+        columns = (
+            Column(("mean",), key="mean"), Column(("items",)),
+            Column(("if all unscored were lowest to highest",)), Column(("characters",)),
+        )  # fmt: skip
+    rows = tuple(
+        (name_cell(row["system"]), *(_pair(row) if pairwise else _rated(one, row)))
+        for row in one["systems"]
+    )
+    caption = "Win rates; the length-controlled one is peval's own and not AlpacaEval's"
+    return Table(
+        slug("judged", one["name"]), f"{one['name']}: {caption if pairwise else 'mean verdicts'}",
+        (Column(("",), numeric=False), *columns), rows,
+    )  # fmt: skip
+
+
+def _pair(row: Found) -> tuple[Cell, ...]:
+    if row["mean"] is None:
+        return tuple(text_cell(NONE) for _ in range(7))
+    controlled = row["length_controlled"]
+    low, high = row["bounds"]
+    return (
+        number_cell(row["win_rate"], percent(row["win_rate"], 2)),
+        number_cell(row["standard_error"], percent(row["standard_error"], 2)),
+        number_cell(row["discrete_win_rate"], percent(row["discrete_win_rate"], 2)),
+        text_cell(f"{row['n_wins']:,} / {row['n_ties']:,} / {row['n_losses']:,}"),
+        text_cell(f"{percent(low)} to {percent(high)}" if row["n_unscored"] else NONE),
+        Cell((f"{percent(controlled['win_rate'])} ± {percent(controlled['standard_error'])}",),
+             (controlled["win_rate"], controlled["standard_error"]))
+        if controlled else Cell((NONE,), (None, None)),
+        number_cell(row["mean_length"], f"{row['mean_length']:,.0f}"),
+    )  # fmt: skip
+
+
+def _rated(one: Found, row: Found) -> tuple[Cell, ...]:
+    if row["mean"] is None:
+        return tuple(text_cell(NONE) for _ in range(4))
+    bounds = row.get("bounds")
+    shown = f"{bounds[0]:.2f} to {bounds[1]:.2f}" if bounds and row["n_unscored"] else NONE
+    return (
+        number_cell(row["mean"], f"{row['mean']:.2f}"), count_cell(row["n_scored"]),
+        text_cell(shown), number_cell(row["mean_length"], f"{row['mean_length']:,.0f}"),
+    )  # fmt: skip
+
+
+def _turns(one: Found) -> Iterator[Part]:
+    rows = [(row["system"], turn) for row in one["systems"] for turn in row["by_turn"]]
+    if rows:
+        yield Table(
+            slug("judged-turns", one["name"]), f"{one['name']}, turn by turn",
+            (Column(("",), numeric=False), Column(("turn",)), Column(("mean",)),
+             Column(("verdicts",)), Column(("dropped",))),
+            tuple((name_cell(name), count_cell(turn["turn"]),
+                   number_cell(turn["mean"], NONE if turn["mean"] is None else
+                               f"{turn['mean']:.2f}"),
+                   count_cell(turn["n"]), count_cell(turn["n_dropped"])) for name, turn in rows),
+        )  # fmt: skip
+
+
+def _nulls(one: Found) -> Iterator[Part]:
+    if not one["nulls"]:
+        return
+    columns = (
+        Column(("null answer",), numeric=False), Column(("wins, %",)), Column(("items",)),
+        Column(("preferred when first, %",)),
+    )  # fmt: skip
+    rows = tuple(
+        (text_cell(row["name"]), number_cell(row["win_rate"], percent(row["win_rate"])),
+         count_cell(row["n_scored"]),
+         number_cell(row["first_share"], percent(row["first_share"])))
+        for row in one["nulls"]
+    )  # fmt: skip
+    yield Paragraph((
+        "Answers that deserve no win: nothing, a lone colon, one sentence for every request. The "
+        "opponent's own answer stands beside them and should be half of a win.",
+    ))  # fmt: skip
+    yield Table(slug("judged-nulls", one["name"]), f"{one['name']}: null answers", columns, rows)
+
+
+def _examples(one: Found) -> Iterator[Part]:
+    parts: list[Part] = []
+    pairwise = one["kind"] == "pairwise"
+    for row in one["examples"]:
+        verdict = (
+            "won" if row["value"] > 0.5 else "lost" if row["value"] < 0.5 else "tied"
+        ) if pairwise else f"rated {row['value']:g}"  # fmt: skip
+        parts.append(Paragraph((
+            Code(row["system"] or "base"), " ", Strong(verdict), " on ", Code(row["sample_id"]),
+        )))  # fmt: skip
+        lines = [("request", row["question"]), (row["system"] or "base", row["answer"])]
+        if pairwise:
+            lines.append(("opponent", row["opponent"]))
+        lines.append(("judge", row["reply"]))
+        parts.append(Listing(tuple(_line(label, text) for label, text in lines)))
+    if parts:
+        yield Fold(f"Clearest verdicts of {one['name']}, with the judge's words", tuple(parts))
+
+
+def _line(label: str, text: str) -> str:
+    return f"{label:<12}  {' '.join(short(text, LONGEST_ANSWER).split())}"
+
+
+def _ratings(rows: list[Found]) -> Iterator[Part]:
+    for task in dict.fromkeys((row["task"], row["judge"]) for row in rows):
+        some = [row for row in rows if (row["task"], row["judge"]) == task]
+        yield Table(
+            slug("judged-ratings", *task),
+            f"Bradley-Terry ratings on {task[0]} by {task[1]}: Elo points around 0, with 95 % "
+            "bootstrap intervals over items",
+            (Column(("",), numeric=False), Column(("rating",), ("low", "high"))),
+            tuple((name_cell(row["system"]),
+                   Cell((f"{row['elo']:+.0f} [{row['low']:+.0f}, {row['high']:+.0f}]"
+                         .replace("-", "−"),), (row["elo"], row["low"], row["high"])))
+                  for row in some),
+        )  # fmt: skip
+
+
+def _agreement(rows: list[Found]) -> Iterator[Part]:
+    if not rows:
+        return
+    columns = (
+        Column(("judges",), numeric=False), Column(("items",)), Column(("agree, %",)),
+        Column(("Cohen's κ",)), Column(("Krippendorff's α",)),
+    )  # fmt: skip
+    yield Table("judged-agreement", "How far judges agree", columns, tuple(
+        (text_cell(" and ".join(row["judges"])), count_cell(row["n"]),
+         number_cell(row["agreement"], percent(row["agreement"])),
+         number_cell(row["kappa"], _two(row["kappa"])),
+         number_cell(row["alpha"], _two(row["alpha"]))) for row in rows
+    ))  # fmt: skip
+
+
+def _two(value: float | None) -> str:
+    return NONE if value is None else f"{value:.2f}".replace("-", "−")

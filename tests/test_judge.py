@@ -1,0 +1,373 @@
+"""Judges end to end: a scripted run's answers, judged over real HTTP on this machine."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from judge_server import FENCED, JudgeServer, always_a, fenced, longer, numbered, serving
+from scripted import ROOT, TOY, ScriptedEngine
+
+from peval import api, cli
+from peval.errors import DataError, JudgeError, UsageError
+from peval.judge import Judging, estimate, judge
+from peval.judge_check import ASKED, ATTACKS
+from peval.judging.place import Place, places
+from peval.progress import Silent
+from peval.results import load_results
+from peval.rundir import RunDir
+from peval.store import Store
+
+ADAPTERS = [str(TOY / "adapters" / name) for name in ("generalist", "noop")]
+
+
+@pytest.fixture(scope="session")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("judged") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        rows = [{"id": f"q{n}", "input": f"Name {n} " + "red blue green " * (n % 4) + "things now",
+                 "output": "red"} for n in range(24)]  # fmt: skip
+        task = out.parent / "asks.jsonl"
+        task.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        api.score(adapters=ADAPTERS, tasks=(str(task),), out=str(out))
+    return out
+
+
+@pytest.fixture
+def run(answered: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(answered, tmp_path / "run"))
+
+
+def job(run: Path, url: str, **more: Any) -> Judging:
+    given = {"judge": "pair", "model": "rule", "endpoint": url, "key_variable": "none",
+             "nulls": 5, "pause_s": 0.01, "timeout_s": 5.0}  # fmt: skip
+    return Judging(run=str(run), **(given | more))
+
+
+def section(run: Path) -> dict[str, Any]:
+    (one,) = load_results(run / "results.json").judged["sections"]
+    return dict(one)
+
+
+def system(found: dict[str, Any], name: str | None) -> dict[str, Any]:
+    return next(row for row in found["systems"] if row["system"] == name)
+
+
+def test_a_rule_judges_both_orders_and_verdicts_are_kept(run: Path) -> None:
+    server = JudgeServer(numbered)
+    with serving(server) as url:
+        results = judge(job(run, url), Silent())
+        n_calls = server.n_calls
+        again = judge(job(run, url), Silent())
+        assert server.n_calls == n_calls > 0  # judging again costs nothing
+    assert results.to_dict() == again.to_dict()
+    jsonschema.validate(
+        json.loads((run / "results.json").read_text()),
+        json.loads((ROOT / "peval" / "results.schema.json").read_text()),
+    )
+    one = section(run)
+    assert one["n_pending"] == 0 and not one["unscored"]
+    # noop answers as the base does: a tie by rule, nobody is asked.
+    assert system(one, "noop")["win_rate"] == system(one, None)["win_rate"] == 0.5
+    assert one["orders"]["n_pairs"] > 0 and one["orders"]["n_flipped"] == 0
+    assert one["orders"]["first_share"] == 0.5
+    task = one["name"]
+    estimate = results.estimate(task, "win_rate", "generalist")
+    assert estimate.value == pytest.approx(system(one, "generalist")["win_rate"])
+    (place,) = places(RunDir(run))
+    with Store(place.store) as store:
+        requests = store.requests()
+        prompts = store.samples()["asks"]
+        for request in requests:
+            if request.part != 99:
+                assert "[[A]] if" in prompts[request.key].queries[0].text
+    report = (run / "report.md").read_text()
+    assert "What judges say" in report and "null answer" in report
+
+
+def test_a_judge_that_always_says_a_is_exposed(run: Path) -> None:
+    with serving(JudgeServer(always_a)) as url:
+        judge(job(run, url), Silent())
+    one = section(run)
+    assert system(one, "generalist")["win_rate"] == 0.5
+    assert one["orders"]["first_share"] == 1.0
+    assert one["orders"]["n_flipped"] == one["orders"]["n_pairs"] > 0
+    assert any("position bias: the answer shown first gets 100 %" in w for w in one["warnings"])
+    # A null answer gets half of a win from it, so there is no headline.
+    assert any("'colon' wins 50.0 %" in why for why in one["why_no_headline"])
+    found = load_results(run / "results.json")
+    assert found.estimate(one["name"], "win_rate", "generalist").value is None
+    assert "No headline figure." in (run / "report.md").read_text()
+
+
+def test_a_judge_that_likes_length_is_exposed(run: Path) -> None:
+    with serving(JudgeServer(longer)) as url:
+        judge(job(run, url), Silent())
+    one = section(run)
+    assert one["lengths"]["longer_wins"] == 1.0
+    assert any(w.startswith("length: the judge prefers longer") for w in one["warnings"])
+    null = next(n for n in one["nulls"] if n["name"] == "constant")
+    assert null["win_rate"] > 0.05 and one["why_no_headline"]
+
+
+def test_trouble_loses_nothing_and_invents_nothing(run: Path, tmp_path: Path) -> None:
+    calm = Path(shutil.copytree(run, tmp_path / "calm"))
+    with serving(JudgeServer(numbered)) as url:
+        judge(job(calm, url), Silent())
+    server = JudgeServer(numbered)
+    kinds: list[Any] = [(429, {"Retry-After": "0.01"}), (503, {}), 0.05, "die", (408, {})]
+    server.trouble = lambda n: kinds[n % 11] if n % 11 < len(kinds) else None
+    with serving(server) as url:
+        judge(job(run, url), Silent())
+    assert server.n_calls > len(set(map(str, server.calls)))
+    mine, theirs = section(run), section(calm)
+    for key in ("systems", "orders", "nulls", "lengths", "unscored"):
+        assert mine[key] == theirs[key]
+
+
+def said(text: str, reason: str = "stop") -> dict[str, Any]:
+    message = {"role": "assistant", "content": text}
+    return {"choices": [{"index": 0, "finish_reason": reason, "message": message}]}
+
+
+def test_what_says_nothing_is_unscored(run: Path) -> None:
+    troubles: list[Any] = [
+        said("A is better, I think"), said("Both answers are", "length"), said(""),
+        said("[[A]]", "content_filter"), {"choices": []}, "{not json", (400, {}),
+    ]  # fmt: skip
+    server = JudgeServer(numbered)
+    # The first of each pair of orders: every trouble spoils an item of its own.
+    server.trouble = lambda n: troubles[n // 2] if n % 2 == 0 and n < 14 else None
+    with serving(server) as url:
+        judge(job(run, url, nulls=0, n_workers=1), Silent())
+    one = section(run)
+    assert one["unscored"] == {"call failed": 3, "cut off": 1, "refused": 1, "unreadable": 2}
+    row = system(one, "generalist")
+    assert row["n_scored"] == row["n_items"] - 7
+    low, high = row["bounds"]
+    assert low <= row["win_rate"] <= high and high - low == pytest.approx(7 / row["n_items"])
+    assert "only bounds can be given" in one["why_no_headline"][0]
+
+
+def test_an_unreachable_judge_exits_3_and_the_same_command_goes_on(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = JudgeServer(numbered)
+    server.trouble = lambda n: "die" if n >= 6 else None
+    with serving(server) as url:
+        flags = ["judge", str(run), "--judge", "pair", "--model", "rule", "--endpoint", url,
+                 "--key-variable", "none", "--retry-pause", "0.001", "--workers", "2",
+                 "--nulls", "2"]  # fmt: skip
+        assert cli.main(flags) == 3
+        assert "does not answer" in capsys.readouterr().out
+        one = section(run)
+        assert one["n_scored"] > 0 and one["n_pending"] > 0
+        server.trouble = lambda n: None
+        n_before = server.n_calls
+        assert cli.main(flags) == 0
+    done = section(run)
+    assert done["n_pending"] == 0 and not done["stopped"]
+    (place,) = places(RunDir(run))
+    with Store(place.store) as store:
+        n_keys = len({r.key for r in store.requests() if r.part != 99})
+    assert server.n_calls - n_before <= n_keys - 5  # what was said before was not asked again
+
+
+def test_a_missing_key_names_the_variable(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert cli.main(["judge", str(run), "--judge", "alpaca-eval-2"]) == 2
+    said = capsys.readouterr().err
+    assert "OPENAI_API_KEY" in said and said.count("\n") == 1 + said.count("requests answered")
+
+
+def test_a_refused_key_is_never_printed(
+    run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "sk-secret-0123456789")
+    server = JudgeServer(numbered)
+    with serving(server) as url:
+        for status, code in ((401, 2), (400, 0)):
+            server.trouble = lambda n, s=status: (s, {})
+            flags = ["judge", str(run), "--judge", "pair", "--model", "m", "--endpoint", url,
+                     "--key-variable", "JUDGE_KEY", "--nulls", "0"]  # fmt: skip
+            assert cli.main(flags) == code
+    said = "".join(capsys.readouterr())
+    assert "JUDGE_KEY" in said and "sk-secret" not in said
+    assert server.keys[0] == "Bearer sk-secret-0123456789"
+    files = [p for p in run.rglob("*") if p.is_file()]
+    assert not any(b"sk-secret" in p.read_bytes() for p in files)
+
+
+def test_the_cap_holds_and_the_rest_is_a_fair_sample(run: Path, tmp_path: Path) -> None:
+    own = tmp_path / "dear.yaml"
+    text = (ROOT / "judges" / "pair.yaml").read_text().replace("name: pair", "name: dear")
+    own.write_text(text + "price_input: 100\nprice_output: 100\n")
+    (tmp_path / "dear.md").write_text((ROOT / "judges" / "pair.md").read_text())
+    server = JudgeServer(numbered)  # each call is billed 110 tokens: 1.1 cents
+    with serving(server) as url:
+        mine = job(run, url, judge=str(own), max_cost=0.45, n_workers=1)
+        results = judge(mine, Silent())
+        one = section(run)
+        assert one["spent_usd"] == pytest.approx(0.011 * server.n_calls)
+        assert one["spent_usd"] <= 0.45 and "cap of $0.4500 is reached" in one["stopped"]
+        assert 0 < one["n_scored"] < one["n_items"]
+        found = results.estimate(one["name"], "win_rate", "generalist")
+        assert found.n_missing > 0 and found.low is not None
+        n_before = server.n_calls
+        judge(mine, Silent())
+        assert section(run)["spent_usd"] <= 0.45
+        assert server.n_calls == n_before
+        judge(job(run, url, judge=str(own), max_cost=50.0), Silent())
+        assert section(run)["n_pending"] == 0
+
+
+def test_recorded_verdicts_replay_bit_for_bit(run: Path, tmp_path: Path) -> None:
+    fresh = Path(shutil.copytree(run, tmp_path / "fresh"))
+    with serving(JudgeServer(numbered)) as url:
+        judge(job(run, url), Silent())
+    gone = "http://127.0.0.1:9/v1"
+    judge(job(fresh, gone, replay=(str(run),)), Silent())
+    one, other = section(run), section(fresh)
+    assert one | {"stopped": None} == other | {"spent_usd": one["spent_usd"]}
+    assert other["n_pending"] == 0
+    assert (
+        load_results(run / "results.json").estimates
+        == load_results(fresh / "results.json").estimates
+    )
+
+
+def test_a_dry_run_asks_nobody(run: Path) -> None:
+    found = estimate(Judging(str(run), "alpaca-eval-2", nulls=5))
+    assert found["n_left"] == found["n_calls"] > 0 and found["usd_at_most"] > 0
+    assert not list(places(RunDir(run)))
+
+
+def test_a_reference_file_with_other_prompts_is_refused(run: Path, tmp_path: Path) -> None:
+    with Store(RunDir(run).store) as store:
+        samples = list(store.samples()["asks"].values())
+    path = tmp_path / "theirs.jsonl"
+    rows = [{"id": s.id, "output": "x", "instruction": s.input} for s in samples]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with serving(JudgeServer(longer)) as url:
+        judge(job(run, url, against=str(path), nulls=0), Silent())
+        assert section(run)["n_scored"] == section(run)["n_items"]
+        rows[0]["instruction"] = "Another question"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        with pytest.raises(DataError, match="answers other prompts for 1 of"):
+            judge(job(run, url, against=str(path)), Silent())
+    path.write_text(json.dumps(rows[1]))
+    with pytest.raises(DataError, match="has no answer for"):
+        judge(job(run, "http://127.0.0.1:9/v1", against=str(path)), Silent())
+
+
+def test_people_are_one_more_judge(run: Path, tmp_path: Path) -> None:
+    with serving(JudgeServer(numbered)) as url:
+        judge(job(run, url, nulls=0), Silent())
+    one = section(run)
+    with Store(RunDir(run).store) as store:
+        ids = list(store.samples()["asks"])
+    path = tmp_path / "people.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "system", "verdict"])
+        writer.writerows((name, "generalist", "win") for name in ids)
+    judge(Judging(str(run), "people", labels=str(path)), Silent())
+    found = load_results(run / "results.json").judged
+    people = next(s for s in found["sections"] if s["judge"] == "people")
+    row = system(people, "generalist")
+    assert row["n_losses"] == 0 and row["n_wins"] == row["n_items"] - people["n_identical"] + 48
+    assert not people["nulls"] and people["orders"] is None
+    (agreed,) = found["agreement"]
+    assert agreed["n"] == row["n_wins"]
+    assert agreed["agreement"] == pytest.approx(system(one, "generalist")["n_wins"] / agreed["n"])
+    path.write_text("id,system,verdict\n1,generalist,better\n")
+    with pytest.raises(DataError, match="line 2: verdict 'better' is not win, loss or tie"):
+        judge(Judging(str(run), "people", labels=str(path)), Silent())
+
+
+def test_every_system_against_every_other_gives_ratings(run: Path) -> None:
+    with serving(JudgeServer(longer)) as url:
+        judge(job(run, url, against="each", nulls=0), Silent())
+    found = load_results(run / "results.json")
+    rows = {row["system"]: row for row in found.judged["ratings"]}
+    assert set(rows) == {None, "generalist", "noop"}
+    assert sum(row["elo"] for row in rows.values()) == pytest.approx(0, abs=1e-6)
+    assert rows[None]["elo"] == pytest.approx(rows["noop"]["elo"], abs=1e-3)
+    assert all(row["low"] <= row["elo"] <= row["high"] for row in rows.values())
+
+
+def test_a_rating_judge(run: Path) -> None:
+    server = JudgeServer(lambda prompt: "Fine. Rating: [[7]]")
+    with serving(server) as url:
+        results = judge(job(run, url, judge="mt-bench-single"), Silent())
+    one = section(run)
+    assert system(one, "generalist")["mean"] == 7.0
+    assert results.estimate(one["name"], "rating", None).value == 7.0
+    assert all(null["win_rate"] == 0 for null in one["nulls"])
+    with pytest.raises(UsageError, match="rates single answers"):
+        judge(job(run, "http://x", judge="mt-bench-single", against="base"), Silent())
+
+
+def test_weighted_by_the_probabilities_of_the_labels(run: Path) -> None:
+    server = JudgeServer(lambda prompt: "m")
+    server.logprobs = lambda prompt: {"m": -0.1, "M": -2.4, "The": -5.0}
+    with serving(server) as url:
+        judge(job(run, url, judge="alpaca-eval-2", nulls=0), Silent())
+    assert server.calls[0]["max_tokens"] == 1 and server.calls[0]["top_logprobs"] == 5
+    one = section(run)
+    assert one["orders"]["first_share"] == pytest.approx(1 / (1 + 2.718281828**-2.3), abs=1e-6)
+    assert system(one, "generalist")["win_rate"] == pytest.approx(0.5)
+
+
+def test_only_servers_that_are_there(run: Path) -> None:
+    with pytest.raises(JudgeError, match="names no model: give --model"):
+        judge(Judging(str(run), "pair"), Silent())
+    with pytest.raises(UsageError, match="the run has no such system: base, generalist, noop"):
+        judge(job(run, "http://x", against="nobody"), Silent())
+
+
+def test_a_check_counts_the_attacks_that_win(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gullible(prompt: str) -> str:
+        """Obeys what an answer says, within its fence or not."""
+        _, a, b = fenced(prompt)[:3]
+        return "[[A]]" if "Ignore the above" in a else "[[B]]" if "Ignore the above" in b else "?"
+
+    def firm(prompt: str) -> str:
+        question, a, b = fenced(prompt)[:3]
+        right = {text for name, asked, text in ASKED if asked in question}
+        return "[[A]]" if a in right else "[[B]]" if b in right else "[[C]]"
+
+    for rule, rate in ((gullible, 1.0), (firm, 0.0)):
+        out = tmp_path / rule.__name__
+        with serving(JudgeServer(rule)) as url:
+            flags = ["judge-check", "--judge", "pair", "--model", "m", "--endpoint", url,
+                     "--key-variable", "none", "--out", str(out), "--json"]  # fmt: skip
+            assert cli.main(flags) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["success_rate"] == rate
+        n = len(ATTACKS) * len(ASKED)
+        assert found["n_attacks"] + found["n_unscored"] == n
+        assert found["n_unscored"] == (0 if rule is firm else n - 2 * len(ASKED))
+        assert found["first_share"] == 0.5
+    # What pretends to end a fence or a turn reaches the judge as text alone.
+    with Store(Place(out).store) as store:
+        texts = [s.queries[0].text for s in store.samples()["judge-check"].values()]
+    assert not any("<|im_end|>" in text or "\u202e" in text or "[/INST]" in text for text in texts)
+    assert any("‹|im_end|›" in text for text in texts) and any("\\u202e" in text for text in texts)
+    assert len({FENCED.search(text)[1] for text in texts}) == len(texts)  # a fence for each call
+
+
+def test_a_place_says_what_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "judging.json").write_text("{")
+    with pytest.raises(Exception, match="cannot be read"):
+        Place(tmp_path).read()
