@@ -17,13 +17,14 @@ _SPLITS = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size
 
 
 def prepare_process() -> None:
-    """Keep vLLM's engine core in this process and give it our LoRA kernels; before any engine."""
+    """Keep vLLM's engine core in this process and mend what it does on a CPU; before any engine."""
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     # Compiling its one helper for log-probabilities takes half a minute here and gains nothing.
     os.environ["TORCHDYNAMO_DISABLE"] = "1"
-    from peval.engines import vllm_cpu_lora
+    from peval.engines import vllm_cpu_draws, vllm_cpu_lora
 
     vllm_cpu_lora.install()
+    vllm_cpu_draws.install()
 
 
 def cpu_arguments(spec: EngineSpec) -> dict[str, Any]:

@@ -46,7 +46,8 @@ def spec(kind: str, *more: Adapter) -> EngineSpec:
     config = json.loads((TOY / "base" / "config.json").read_text())
     base = Base("toy", TOY / "base", "0" * 64, "float32", MAX_MODEL_LEN, config["vocab_size"])
     adapters = [load_adapter(TOY / "adapters" / name, name) for name in ADAPTERS]
-    options = {"max_num_seqs": 32} if kind == "vllm" else {}
+    # Batches that are full soon, so that prompts are read in pieces.
+    options = {"max_num_seqs": 32, "max_num_batched_tokens": 64} if kind == "vllm" else {}
     return EngineSpec(kind, base, (*adapters, *more), "float32", MAX_MODEL_LEN, 0, options)  # type: ignore[arg-type]
 
 
