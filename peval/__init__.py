@@ -9,6 +9,7 @@ from peval.version import __version__
 if TYPE_CHECKING:
     from peval.api import compare as compare
     from peval.api import gate as gate
+    from peval.api import judge as judge
     from peval.api import load as load
     from peval.api import score as score
     from peval.api import score_predictions as score_predictions
@@ -21,6 +22,7 @@ __all__ = [
     "__version__",
     "compare",
     "gate",
+    "judge",
     "load",
     "score",
     "score_predictions",
@@ -29,7 +31,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Lazy, so that `import peval` and `peval --help` cost nothing.
-    if name in ("compare", "gate", "load", "score", "score_predictions"):
+    if name in ("compare", "gate", "judge", "load", "score", "score_predictions"):
         from peval import api
 
         return getattr(api, name)

@@ -272,6 +272,52 @@ def compare(
     return decide([Path(run) for run in runs], against, adjust, common_items, ignore)
 
 
+def judge(
+    run: str | Path,
+    judge: str,
+    against: str | None = None,
+    *,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Results:
+    """Let a judge compare or rate a finished run's answers; its verdicts are kept in the run.
+
+    Parameters
+    ----------
+    run
+        A finished run's directory.
+    judge
+        A shipped judge's name, or a YAML file with its prompts in a ``.md`` beside it.
+    against
+        For pairs: ``base``, an adapter, ``targets`` (the task's own references), a file of
+        reference answers, or ``each``.
+    progress
+        Told how far it is; by default nobody is.
+    **options
+        `peval.judge_plan.Judging`, whose fields are the flags of ``peval judge``.
+
+    Returns
+    -------
+    Results
+        The run's, with a task for each task judged, named "TASK by JUDGE", and ``judged``.
+
+    Raises
+    ------
+    JudgeError
+        The judge is malformed, or cannot be asked.
+    DataError
+        The file of reference answers or of labels does not fit the run.
+    """
+    from peval.judge_plan import Judging
+    from peval.judge_run import judge as ask
+
+    for name in options:
+        if name not in Judging.__dataclass_fields__:
+            near = difflib.get_close_matches(name, Judging.__dataclass_fields__)
+            raise UsageError(f"peval.judge has no option {name!r}; nearest: {near}")
+    return ask(Judging(str(run), judge, against, **options), progress or Silent())
+
+
 def gate(run: str | Path, rules: str | Path) -> Gate:
     """Hold a run against the rules of a YAML file.
 

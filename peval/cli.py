@@ -267,8 +267,9 @@ def _add_judge(commands: Any) -> None:
     judge = _command(commands, "judge", judge_command, "let a judge compare or rate a run's "
                      "answers (docs/judges.md)")  # fmt: skip
     judge.add_argument("run", metavar="RUN")
-    judge.add_argument("--against", metavar="NAME", help="base, an adapter, a file of reference "
-                       "answers, or each: every one with every other")  # fmt: skip
+    judge.add_argument("--against", metavar="NAME", help="base, an adapter, targets (the task's "
+                       "own references), a file of reference answers, or each: every one with "
+                       "every other")  # fmt: skip
     judge.add_argument("--task", dest="tasks", nargs="+", action="extend", default=[],
                        metavar="NAME", help="judge these tasks only")  # fmt: skip
     judge.add_argument("--limit", type=int, metavar="N", help="judge N items of each, at random")
@@ -307,7 +308,7 @@ def _add_judge_engine(command: argparse.ArgumentParser) -> None:
 
 
 def _judging(arguments: argparse.Namespace, run: str) -> Any:
-    from peval.judge import Judging
+    from peval.judge_plan import Judging
 
     given = {name: getattr(arguments, name) for name in Judging.__dataclass_fields__
              if hasattr(arguments, name) and name != "run"}  # fmt: skip
@@ -318,22 +319,22 @@ def _judging(arguments: argparse.Namespace, run: str) -> Any:
 
 def judge_command(arguments: argparse.Namespace) -> int:
     """Run ``peval judge``."""
-    from peval import judge, progress
+    from peval import judge_plan, judge_run, progress
     from peval.report.terminal import summary
 
     job = _judging(arguments, arguments.run)
     if arguments.dry_run:
-        found = judge.estimate(job)
-        _print_json(found) if arguments.json else print(judge.estimate_text(found))
+        found = judge_plan.estimate(job)
+        _print_json(found) if arguments.json else print(judge_plan.estimate_text(found))
         return 0
-    results = judge.judge(job, progress.for_stream(sys.stderr))
+    results = judge_run.judge(job, progress.for_stream(sys.stderr))
     if arguments.json:
         _print_json(results.to_dict())
     else:
         from peval.report.judged import terminal
 
         print(summary(results), terminal(results), sep="\n\n")
-    return 0 if judge.is_complete(results) else EXIT_PARTIAL
+    return 0 if judge_run.is_complete(results) else EXIT_PARTIAL
 
 
 def judge_check_command(arguments: argparse.Namespace) -> int:

@@ -15,13 +15,15 @@ from scripted import ROOT, TOY, ScriptedEngine
 
 from peval import api, cli
 from peval.errors import DataError, JudgeError, UsageError
-from peval.judge import Judging, estimate, judge
 from peval.judge_check import ASKED, ATTACKS
-from peval.judging.place import Place, places
+from peval.judge_plan import Judging, estimate
+from peval.judge_run import judge
+from peval.judging.place import Place, places, texts_of
 from peval.progress import Silent
 from peval.results import load_results
 from peval.rundir import RunDir
 from peval.store import Store
+from peval.types import Sample
 
 ADAPTERS = [str(TOY / "adapters" / name) for name in ("generalist", "noop")]
 
@@ -371,3 +373,76 @@ def test_a_place_says_what_is_wrong(tmp_path: Path) -> None:
     (tmp_path / "judging.json").write_text("{")
     with pytest.raises(Exception, match="cannot be read"):
         Place(tmp_path).read()
+
+
+@pytest.fixture(scope="session")
+def talked(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MT-Bench's 80 questions in two turns, answered by script."""
+    out = tmp_path_factory.mktemp("talked") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        api.score(adapters=ADAPTERS[:1], tasks=("mt-bench",), data_dir=str(shared_data),
+                  out=str(out))  # fmt: skip
+    return out
+
+
+def published(shared_data: Path) -> dict[str, dict[str, str]]:
+    lines = (shared_data / "mt_bench" / "judge_prompts.jsonl").read_text().splitlines()
+    return {one["name"]: one for one in map(json.loads, lines)}
+
+
+def as_fastchat_asks(
+    prompts: dict[str, dict[str, str]], sample: Sample, references: list[str] | None,
+    answers: dict[str, tuple[str, ...]], turn: int,
+) -> tuple[str, str]:  # fmt: skip
+    """Return the system's and the user's turn as FastChat's templates are filled."""
+    pairwise = len(answers) == 2
+    name = ("pair" if pairwise else "single") + ("-math-v1" if references else
+            "-v2" if pairwise else "-v1") + ("-multi-turn" if turn else "")  # fmt: skip
+    questions = (sample.input, *sample.follow_ups)
+    values = {"question": questions[0]} | {f"question_{n + 1}": q for n, q in enumerate(questions)}
+    for n, text in enumerate(references or ()):
+        values[f"ref_answer_{n + 1}"] = text
+    for side, texts in answers.items():
+        values[f"answer{side}"] = texts[0]
+        values |= {f"answer{side}_{n + 1}": text for n, text in enumerate(texts)}
+    return [
+        prompts[name]["system_prompt"].strip(),
+        prompts[name]["prompt_template"].format(**values),
+    ]
+
+
+def test_both_turns_of_mt_bench_are_asked_as_fastchat_asks(
+    talked: Path, tmp_path: Path, shared_data: Path
+) -> None:
+    run = Path(shutil.copytree(talked, tmp_path / "run"))
+    path = shared_data / "mt_bench" / "reference_answer" / "gpt-4.jsonl"
+    rows = list(map(json.loads, path.read_text().splitlines()))
+    references = {str(row["question_id"]): row["choices"][0]["turns"] for row in rows}
+    server = JudgeServer(lambda prompt: "So: [[7]] [[C]]")
+    with serving(server) as url:
+        judge(job(run, url, judge="mt-bench-single", nulls=0), Silent())
+        judge(job(run, url, judge="mt-bench-pairwise", nulls=0), Silent())
+    prompts = published(shared_data)
+    with Store(RunDir(run).store) as store:
+        samples = store.samples()["mt-bench"]
+        said = texts_of(samples, dict(store.asked("mt-bench")), store)
+    mine, base = said["generalist"], said[None]
+    wanted = {
+        as_fastchat_asks(prompts, sample, references.get(name), answers, turn)
+        for name, sample in samples.items()
+        for answers in (
+            {"": mine[name]}, {"": base[name]},
+            {"_a": mine[name], "_b": base[name]}, {"_a": base[name], "_b": mine[name]},
+        )
+        for turn in (0, 1)
+        if len(answers) == 1 or mine[name] != base[name]
+    }  # fmt: skip
+    asked = [tuple(t["content"].strip() for t in call["messages"]) for call in server.calls]
+    assert set(asked) == wanted and len(asked) == len(wanted)
+    by_judge = {s["judge"]: s for s in load_results(run / "results.json").judged["sections"]}
+    rated = system(by_judge["mt-bench-single"], "generalist")
+    turns = {(row["category"], row["turn"]): row for row in rated["by_turn"]}
+    assert len(turns) == 2 * 9 and turns[(None, 2)] | {"n": 80, "n_dropped": 0} == turns[(None, 2)]
+    assert turns[("math", 2)]["mean"] == 7.0 and turns[("math", 2)]["n"] == 10
+    assert "turn by turn" in (run / "report.md").read_text()

@@ -12,7 +12,8 @@ from peval.types import Completion, Message, Request
 class RewardEngine:
     """Gives each question with its answer a number, in this process, one by one.
 
-    A call's two turns are the question and the answer, as they are.
+    A call's turns are the conversation up to the answer, as they are. Models without a chat
+    template get all before the answer as the first text of a pair.
     """
 
     def __init__(self, model: str, turns: Mapping[str, tuple[Message, ...]]) -> None:
@@ -67,10 +68,10 @@ class RewardEngine:
         self._loaded = None
 
     def _ids(self, tokenizer: Any, turns: tuple[Message, ...]) -> Any:
-        question, answer = (turn.content for turn in turns)
         if tokenizer.chat_template:
-            talk = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            talk = [{"role": turn.role, "content": turn.content} for turn in turns]
             return tokenizer.apply_chat_template(talk, return_tensors="pt", return_dict=True)[
                 "input_ids"
             ]
-        return tokenizer(question, answer, return_tensors="pt")["input_ids"]
+        *asked, answer = (turn.content for turn in turns)
+        return tokenizer("\n\n".join(asked), answer, return_tensors="pt")["input_ids"]

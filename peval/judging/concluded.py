@@ -93,7 +93,8 @@ class _Work:
     ) -> Judged:
         judge = Judge.from_record(self.about["judge"])
         found = outcomes(judge, calls, verdicts)
-        finding = findings(judge, found, texts, opponents)
+        categories = {s.id: s.category for s in self.samples.values()}
+        finding = findings(judge, found, texts, opponents, categories)
         name = f"{self.task.name} by {self.place.path.name}"
         settings = {
             "of": self.task.name, "judge": judge.sha256[:12], "model": judge.model,

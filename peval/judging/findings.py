@@ -26,7 +26,11 @@ Record = dict[str, Any]
 
 
 def findings(
-    judge: Judge, found: Outcomes, answers: Texts, opponents: Mapping[str, tuple[str, ...]]
+    judge: Judge,
+    found: Outcomes,
+    answers: Texts,
+    opponents: Mapping[str, tuple[str, ...]],
+    categories: Mapping[str, str],
 ) -> Record:
     """Return one task's findings as JSON's own types.
 
@@ -36,6 +40,8 @@ def findings(
         By system and sample id; null opponents are systems whose names begin with ``null:``.
     answers, opponents
         What was shown, for the lengths.
+    categories
+        By sample id.
     """
     systems = {name: by_id for name, by_id in found.items() if not str(name).startswith(NULL)}
     nulls = {name: by_id for name, by_id in found.items() if str(name).startswith(NULL)}
@@ -50,6 +56,7 @@ def findings(
         "unscored": dict(sorted(unscored.items())),
         "systems": [
             _system(judge, name, by_id, answers.get(name, {}), opponents)
+            | {"by_turn": _by_turn(by_id, categories)}
             for name, by_id in systems.items()
         ],
         "orders": _orders(every) if _has_orders(judge) else None,
@@ -79,7 +86,6 @@ def _system(
         "n_unscored": n_unscored,
         "mean": sum(values) / len(values) if values else None,
         "mean_length": sum(lengths) / len(lengths) if lengths else None,
-        "by_turn": _by_turn(by_id),
     }
     if judge.kind == "pairwise" and values:
         record |= asdict(wins.wins(values))
@@ -99,17 +105,30 @@ def _length(said: tuple[str, ...]) -> int:
     return sum(map(len, said))
 
 
-def _by_turn(by_id: Mapping[str, Outcome]) -> list[Record]:
-    """Return each turn's mean where there are several; ratings that are missing are dropped."""
+def _by_turn(by_id: Mapping[str, Outcome], categories: Mapping[str, str]) -> list[Record]:
+    """Return each turn's mean where there are several, over all and by category.
+
+    Verdicts that are missing are dropped and counted, as MT-Bench does.
+    """
     n_turns = max((len(one.turns) for one in by_id.values()), default=0)
-    found = []
-    for turn in range(n_turns if n_turns > 1 else 0):
-        some = [one.turns[turn] for one in by_id.values() if len(one.turns) > turn]
-        values = [v for v in some if v is not None]
-        mean = sum(values) / len(values) if values else None
-        dropped = len(some) - len(values)
-        found.append({"turn": turn + 1, "mean": mean, "n": len(values), "n_dropped": dropped})
-    return found
+    if n_turns < 2:
+        return []
+    names = sorted({categories.get(item, "") for item in by_id} - {""})
+    return [
+        {"turn": turn + 1, "category": category} | _mean_of_turn(turn, some)
+        for category in (None, *(names if len(names) > 1 else ()))
+        for some in [
+            [one for item, one in by_id.items() if category in (None, categories.get(item))]
+        ]
+        for turn in range(n_turns)
+    ]
+
+
+def _mean_of_turn(turn: int, some: Sequence[Outcome]) -> Record:
+    said = [one.turns[turn] for one in some if len(one.turns) > turn]
+    values = [value for value in said if value is not None]
+    mean = sum(values) / len(values) if values else None
+    return {"mean": mean, "n": len(values), "n_dropped": len(said) - len(values)}
 
 
 def _has_orders(judge: Judge) -> bool:

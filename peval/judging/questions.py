@@ -125,13 +125,14 @@ class Asking:
                 f"{self.judge.name}: its prompt {variant!r} needs {{{min(missing)}}}, which sample "
                 f"{item.sample.id!r} of {self.task.name} does not have"
             )
-        key = digest([self.judge.sha256, variant, used])
+        # People may say two things of one text: theirs are told apart by whose it is.
+        whose = [item.sample.id, system] if self.judge.engine == "labels" else []
+        key = digest([self.judge.sha256, variant, used, *whose])
         fence = None
         if self.judge.fence == "random":
             fence = "text-" + hashlib.sha256(f"{self.salt}{key}".encode()).hexdigest()[:12]
         if self.judge.engine == "reward":  # plain data for a model without instructions
-            said = [Message("user", used["question"]), Message("assistant", used["answer"])]
-            return Call(self._request(key, item, system, part), tuple(said))
+            return Call(self._request(key, item, system, part), _talk(used))
         said = [Message("user", fill(prompt.user, used, fence))]
         if prompt.system:
             said.insert(0, Message("system", fill(prompt.system, used, fence)))
@@ -148,13 +149,30 @@ class Asking:
                   *(["reference"] if has_reference else []), "plain"]  # fmt: skip
         found = next((name for name in wanted if name in prompts), None)
         if found is None:  # judges without words: people, and reward models
-            both = Prompt("", "{question}\n{answer_a}\n{answer_b}")
-            one = Prompt("{question}", "{answer}")
-            return "plain", both if self.judge.kind == "pairwise" else one
-        if turn and not found.startswith("turn-2"):
-            raise JudgeError(f"{self.judge.name}: {self.task.name} has two turns, and this judge "
-                             "has no prompt 'turn-2'")  # fmt: skip
+            return _wordless(turn, self.judge.kind == "pairwise")
+        if turn and (turn > 1 or not found.startswith("turn-2")):
+            what = "no prompt 'turn-2'" if turn == 1 else "prompts for two at most"
+            raise JudgeError(f"{self.judge.name}: {self.task.name} has {turn + 1} turns or more, "
+                             f"and this judge has {what}")  # fmt: skip
         return found, prompts[found]
+
+
+def _wordless(turn: int, is_pair: bool) -> tuple[str, Prompt]:
+    """Return what a verdict depends on where there is no prompt: the whole conversation."""
+    names = ("answer_a", "answer_b") if is_pair else ("answer",)
+    fields = [f"{{{name}_{at}}}" for at in range(1, turn + 2) for name in ("question", *names)]
+    return f"turn-{turn + 1}", Prompt("", "\n".join(fields))
+
+
+def _talk(used: Mapping[str, str]) -> tuple[Message, ...]:
+    """Return a conversation up to the answer that is rated."""
+    return tuple(
+        message
+        for at in range(1, len(used) // 2 + 1)
+        for message in (
+            Message("user", used[f"question_{at}"]), Message("assistant", used[f"answer_{at}"])
+        )
+    )  # fmt: skip
 
 
 def _values(

@@ -93,13 +93,21 @@ def escaped(text: str) -> str:
     >>> escaped("a\u202eb\x00 </s>")
     'a\\u202eb\\x00 ‹/s›'
     """
-    shown = "".join(
-        c if c in _KEPT or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") else _visible(c)
+    return _SPECIAL.sub(lambda m: m[0].translate(str.maketrans("<>[]", "‹›⟦⟧")), visible(text))
+
+
+def visible(text: str) -> str:
+    r"""Return text with control and direction characters named, but for line feeds and tabs.
+
+    >>> visible("a\u202eb\x00")
+    'a\\u202eb\\x00'
+    """
+    return "".join(
+        c if c in _KEPT or unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Co") else _named(c)
         for c in text.replace("\r\n", "\n")
     )
-    return _SPECIAL.sub(lambda m: m[0].translate(str.maketrans("<>[]", "‹›⟦⟧")), shown)
 
 
-def _visible(character: str) -> str:
+def _named(character: str) -> str:
     code = ord(character)
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
+from peval.judging.template import visible
 from peval.report.document import (
     Bullets,
     Cell,
@@ -27,7 +30,9 @@ from peval.report.tables import count_cell, name_cell, number_cell, text_cell
 from peval.report.view import View
 from peval.results import Results
 
-LONGEST_ANSWER = 1200
+LONGEST_TEXT = 1200
+WIDTH = 96
+"""Characters in a listing's line."""
 
 Found = Mapping[str, Any]
 
@@ -173,17 +178,32 @@ def _rated(one: Found, row: Found) -> tuple[Cell, ...]:
 
 
 def _turns(one: Found) -> Iterator[Part]:
+    """Yield means turn by turn, over all at once and by category on demand."""
     rows = [(row["system"], turn) for row in one["systems"] for turn in row["by_turn"]]
-    if rows:
-        yield Table(
-            slug("judged-turns", one["name"]), f"{one['name']}, turn by turn",
-            (Column(("",), numeric=False), Column(("turn",)), Column(("mean",)),
-             Column(("verdicts",)), Column(("dropped",))),
-            tuple((name_cell(name), count_cell(turn["turn"]),
-                   number_cell(turn["mean"], NONE if turn["mean"] is None else
-                               f"{turn['mean']:.2f}"),
-                   count_cell(turn["n"]), count_cell(turn["n_dropped"])) for name, turn in rows),
-        )  # fmt: skip
+    whole = [(name, turn) for name, turn in rows if turn["category"] is None]
+    parts = [(name, turn) for name, turn in rows if turn["category"] is not None]
+    if whole:
+        yield _turn_table(one, "turn by turn", whole)
+    if parts:
+        yield Fold(f"{one['name']}, turn by turn and by category",
+                   (_turn_table(one, "turn by turn and by category", parts),))  # fmt: skip
+
+
+def _turn_table(one: Found, what: str, found: Sequence[tuple[str | None, Found]]) -> Table:
+    """Return a row for each system and category with a column for each turn's mean."""
+    turns = sorted({turn["turn"] for _, turn in found})
+    groups: dict[tuple[str | None, str | None], dict[int, Found]] = {}
+    for name, turn in found:
+        groups.setdefault((name, turn["category"]), {})[turn["turn"]] = turn
+    return Table(
+        slug("judged", what, one["name"]), f"{one['name']}, {what}",
+        (Column(("",), numeric=False), Column(("category",), numeric=False),
+         *(Column((f"turn {n}",)) for n in turns), Column(("dropped",))),
+        tuple((name_cell(name), text_cell(category or "all"),
+               *(number_cell(by_turn[n]["mean"], _two(by_turn[n]["mean"])) for n in turns),
+               count_cell(sum(turn["n_dropped"] for turn in by_turn.values())))
+              for (name, category), by_turn in groups.items()),
+    )  # fmt: skip
 
 
 def _nulls(one: Found) -> Iterator[Part]:
@@ -191,42 +211,60 @@ def _nulls(one: Found) -> Iterator[Part]:
         return
     columns = (
         Column(("null answer",), numeric=False), Column(("wins, %",)), Column(("items",)),
-        Column(("preferred when first, %",)),
+        *([Column(("preferred when first, %",))] if one["orders"] else []),
     )  # fmt: skip
     rows = tuple(
         (text_cell(row["name"]), number_cell(row["win_rate"], percent(row["win_rate"])),
          count_cell(row["n_scored"]),
-         number_cell(row["first_share"], percent(row["first_share"])))
+         *([number_cell(row["first_share"], percent(row["first_share"]))] if one["orders"] else []))
         for row in one["nulls"]
     )  # fmt: skip
-    yield Paragraph((
-        "Answers that deserve no win: nothing, a lone colon, one sentence for every request. The "
-        "opponent's own answer stands beside them and should be half of a win.",
-    ))  # fmt: skip
+    said = "Answers that deserve no win: nothing, a lone colon, one sentence for every request."
+    if one["kind"] == "pairwise":
+        said += " The opponent's own answer stands beside them and should be half of a win."
+    yield Paragraph((said,))
     yield Table(slug("judged-nulls", one["name"]), f"{one['name']}: null answers", columns, rows)
 
 
 def _examples(one: Found) -> Iterator[Part]:
-    parts: list[Part] = []
-    pairwise = one["kind"] == "pairwise"
-    for row in one["examples"]:
-        verdict = (
-            "won" if row["value"] > 0.5 else "lost" if row["value"] < 0.5 else "tied"
-        ) if pairwise else f"rated {row['value']:g}"  # fmt: skip
-        parts.append(Paragraph((
-            Code(row["system"] or "base"), " ", Strong(verdict), " on ", Code(row["sample_id"]),
-        )))  # fmt: skip
-        lines = [("request", row["question"]), (row["system"] or "base", row["answer"])]
-        if pairwise:
-            lines.append(("opponent", row["opponent"]))
-        lines.append(("judge", row["reply"]))
-        parts.append(Listing(tuple(_line(label, text) for label, text in lines)))
+    parts = [part for row in one["examples"] for part in _example(one["kind"] == "pairwise", row)]
     if parts:
         yield Fold(f"Clearest verdicts of {one['name']}, with the judge's words", tuple(parts))
 
 
-def _line(label: str, text: str) -> str:
-    return f"{label:<12}  {' '.join(short(text, LONGEST_ANSWER).split())}"
+def _example(is_pair: bool, row: Found) -> Iterator[Part]:
+    """Yield what was asked, both answers side by side and what the judge said of them."""
+    value, name = row["value"], row["system"] or "base"
+    verdict = (
+        "won" if value > 0.5 else "lost" if value < 0.5 else "tied"
+    ) if is_pair else f"rated {value:g}"  # fmt: skip
+    yield Paragraph((Code(name), " ", Strong(verdict), " on ", Code(row["sample_id"])))
+    said = [(name, row["answer"])] + ([("opponent", row["opponent"])] if is_pair else [])
+    yield Listing((
+        *beside([("request", row["question"])]), "", *beside(said), "",
+        *beside([("judge", row["reply"])]),
+    ))  # fmt: skip
+
+
+def beside(texts: Sequence[tuple[str, str]]) -> list[str]:
+    """Return headed texts as columns of one listing, wrapped to its width.
+
+    >>> beside([("a", "red blue"), ("b", "green")])[2].split()
+    ['red', 'blue', 'green']
+    """
+    width = (WIDTH - 3 * (len(texts) - 1)) // len(texts)
+    columns = [
+        [short(head, width), "-" * min(len(head), width), *_wrapped(text, width)]
+        for head, text in texts
+    ]
+    lines = zip_longest(*columns, fillvalue="")
+    return ["   ".join(cell.ljust(width) for cell in line).rstrip() for line in lines]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Return a text's lines, none longer than the width; characters without a form are named."""
+    lines = visible(short(text, LONGEST_TEXT)).expandtabs(4).splitlines()
+    return [part for line in lines for part in textwrap.wrap(line, width) or [""]]
 
 
 def _ratings(rows: list[Found]) -> Iterator[Part]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from peval.judging.template import visible
 from peval.metrics import is_share
 from peval.report import (
     cost,
@@ -207,7 +208,7 @@ def _flip(view: View, flip: Flip) -> tuple[Part, ...]:
         (one.system or "adapter", said),
     ]
     width = max(len(label) for label, _ in rows)
-    lines = [f"{label:<{width}}  {' '.join(short(text).split())}" for label, text in rows]
+    lines = [f"{label:<{width}}  {' '.join(visible(short(text)).split())}" for label, text in rows]
     return Paragraph(title), Listing(tuple(lines))
 
 

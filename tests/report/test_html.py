@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from browser import CHROMIUM, shown
 from hostile_text import HOSTILE
 
 import peval.api
 from peval.errors import UsageError
 from peval.report import as_html
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 # Sorts the first table by its second column, then asks for one adapter's losses on one task.
 DRIVER = """
 const soon = () => new Promise((done) => setTimeout(done, 200));
@@ -120,10 +116,7 @@ def test_a_browser_sorts_and_filters_and_runs_nothing_hostile(
 ) -> None:
     adapter = "a|b`<i>\"'&_x_"
     driver = DRIVER.replace("ADAPTER", json.dumps(adapter).replace("<", "\\u003c"))
-    free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    copy = tmp_path / "page.html"  # without its policy, so that escaping alone has to hold
-    copy.write_text(free.replace("</head>", f"<script>{driver}</script></head>"), encoding="utf-8")
-    said = _said(copy, width)
+    said = shown(page, driver, tmp_path / "page.html", width)
     assert said["ready"] == "1"
     assert said["title"] == "2 adapters on base"
     assert said["after"] == sorted(said["before"]) != said["before"]
@@ -135,19 +128,3 @@ def test_a_browser_sorts_and_filters_and_runs_nothing_hostile(
     assert said["text"].startswith(HOSTILE)
     assert said["bold"] == 0
     assert said["overflow"] <= 0
-
-
-def _said(path: Path, width: int) -> dict[str, object]:
-    """Return what the page found of itself."""
-    dom = subprocess.run(
-        [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900",
-         "--virtual-time-budget=5000", f"--user-data-dir={path.parent / 'profile'}", "--dump-dom",
-         path.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    ).stdout  # fmt: skip
-    found = re.search(r'<pre id="said">(.*?)</pre>', dom, flags=re.S)
-    assert found is not None, dom[-2000:]
-    text = found[1]
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&nbsp;", "\u00a0"), ("&amp;", "&")):
-        text = text.replace(entity, character)
-    return json.loads(text)

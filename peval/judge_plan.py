@@ -1,39 +1,31 @@
-"""`peval judge`: a judge's verdicts on a finished run, kept beside it like every other answer.
-
-answers -> calls -> verdicts, and from there as every score: estimates, report
-"""
+"""What a judge is asked about a finished run: which answers, beside which, on which items."""
 
 from __future__ import annotations
 
 import dataclasses
 import random
+import re
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peval import conclude
-from peval.engines.budget import Budget, CapReachedError
-from peval.engines.server import Endpoint, ServerEngine, UnreachableError
+from peval.bases import load_base
 from peval.errors import DataError, JudgeError, RunError, UsageError
-from peval.judge_engines import labels_engine, local_engine, reward_engine
-from peval.judging.concluded import OPPONENTS
 from peval.judging.judges import Judge, load_judge
 from peval.judging.opponents import read_reference
-from peval.judging.place import FOLDER, Place, item_of, places, texts_of
+from peval.judging.place import FOLDER, Place, item_of, texts_of
 from peval.judging.questions import NULLS, SAME, Asking, Call, Item
-from peval.judging.verdicts import IDENTICAL
 from peval.machine import file_sha256
-from peval.progress import Progress
-from peval.results import Results
 from peval.rundir import PLANNED, RunDir, digest, task_of
 from peval.store import Store
-from peval.types import Completion, Engine, Message, Query, Request, Sample
+from peval.types import Message, Request
 
 BASE = "base"
+TARGETS = "targets"
 TOKENS_PER_BYTE = 0.25
+_TUNED = re.compile(r"([-_.](instruct|chat|it|sft|dpo|hf|base))+$")
 
 
 @dataclass(frozen=True)
@@ -47,8 +39,9 @@ class Judging:
     judge
         A shipped judge's name, or a YAML file.
     against
-        For pairs: ``base``, an adapter, a file of reference answers, or ``each`` (every system
-        with every other); None is the base where the run has it.
+        For pairs: ``base``, an adapter, ``targets`` (the task's own reference answers), a file of
+        reference answers, or ``each`` (every system with every other); None is the base where the
+        run has it.
     tasks
         Which tasks to judge; empty for all that have generated answers.
     limit
@@ -99,37 +92,6 @@ class Work:
     def requests(self) -> list[Request]:
         """Return the calls as requests."""
         return [call.request for call in self.calls]
-
-
-def judge(job: Judging, progress: Progress, opener: Callable[..., Engine] | None = None) -> Results:
-    """Judge a run's answers; every verdict is on disk before the next figure is computed.
-
-    Stopped at any moment and called again, it goes on where it stopped.
-
-    Raises
-    ------
-    JudgeError
-        The judge is malformed, or cannot be asked.
-    DataError
-        The file of reference answers or of labels does not fit the run.
-    """
-    stopped = None
-    for work in prepared(job):
-        work.place.write(work.about)
-        with Store(work.place.store) as store:
-            keep(store, work)
-            _take_over(store, job, work)
-            try:
-                _ask(store, job, work, progress, opener or open_judge)
-            except (UnreachableError, CapReachedError) as error:
-                stopped = str(error)
-            finally:
-                progress.close()
-            _note(work.place, job, stopped)
-        if stopped:
-            progress.note(stopped)
-            break
-    return conclude.conclude(RunDir(Path(job.run)))
 
 
 def prepared(job: Judging) -> Iterator[Work]:
@@ -213,25 +175,6 @@ def estimate_text(found: Mapping[str, Any]) -> str:
     )
 
 
-def open_judge(job: Judging, work: Work) -> Engine:
-    """Return the engine that a judge asks for."""
-    turns = {call.request.key: call.turns for call in work.calls}
-    match work.judge.engine:
-        case "server":
-            where = _endpoint(job, work.judge)
-            if job.max_cost is not None and not (where.price_input or where.price_output):
-                raise JudgeError(
-                    f"{work.judge.name}: --max-cost needs price_input and price_output in its YAML"
-                )
-            return ServerEngine(where, turns, Budget(work.place.spending, job.max_cost))
-        case "local":
-            return local_engine(work.judge, turns, work.place.path / "engine.log")
-        case "reward":
-            return reward_engine(work.judge, turns)
-        case "labels":
-            return labels_engine(work.judge, Path(str(job.labels)), work.requests)
-
-
 def judge_of(job: Judging) -> Judge:
     """Return the judge that a job names, with what the job changes of it."""
     changes: dict[str, Any] = {
@@ -250,16 +193,6 @@ def judge_of(job: Judging) -> Judge:
     if found.engine in ("server", "local", "reward") and not found.model:
         raise JudgeError(f"{found.name} names no model: give --model")
     return found
-
-
-def _endpoint(job: Judging, how: Judge) -> Endpoint:
-    return Endpoint(
-        url=job.endpoint, model=how.model, key_variable=how.key_variable,
-        max_tokens=how.max_tokens, temperature=how.temperature, top_logprobs=how.top_logprobs,
-        labels=how.labels if how.reply == "probabilities" else (),
-        price_input=how.price_input, price_output=how.price_output, n_workers=job.n_workers,
-        per_minute=job.per_minute, timeout_s=job.timeout_s, pause_s=job.pause_s,
-    )  # fmt: skip
 
 
 def _opponents(
@@ -282,9 +215,10 @@ def _opponents(
             yield system or BASE, {system, *systems[at + 1 :]}
         return
     known = [*([BASE] if with_base else []), *adapters]
-    if against not in known and not Path(against).is_file():
+    if against != TARGETS and against not in known and not Path(against).is_file():
         raise UsageError(
-            f"--against {against}: no file, and the run has no such system: {', '.join(known)}"
+            f"--against {against}: no file, not {TARGETS}, and the run has no such system: "
+            f"{', '.join(known)}"
         )
     yield against, None
 
@@ -296,9 +230,22 @@ def _texts_against(
     system = None if against == BASE else against
     if system in texts:
         return dict(texts[system])
+    if against == TARGETS:
+        return _own_references(items)
     if against == BASE or against is None or not Path(against).is_file():
         return {}
     return read_reference(Path(against), items)
+
+
+def _own_references(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    found = {item.sample.id: item.references for item in items if item.references}
+    if len(found) < len(items):
+        missing = next(item.sample.id for item in items if not item.references)
+        raise DataError(
+            f"--against {TARGETS}: {len(items) - len(found):,} of {len(items):,} samples have no "
+            f"reference answer, such as {missing!r}; give a file of them"
+        )
+    return found
 
 
 def _calls(
@@ -331,70 +278,15 @@ def _label(how: Judge, about: Mapping[str, Any]) -> str:
 
 
 def _same_base(how: Judge, manifest: Mapping[str, Any]) -> bool:
-    """Tell whether judge and evaluated models share a base, as far as names tell."""
-    mine = Path(how.model).name.lower()
-    return bool(mine) and mine == Path(str(manifest["base"]["name"])).name.lower()
-
-
-def keep(store: Store, work: Work) -> None:
-    """Store what is asked before it is asked."""
-    prompts: dict[str, dict[str, Sample]] = {}
-    for call in work.calls:
-        if call.turns:
-            prompts.setdefault(call.request.task, {})[call.request.key] = call.as_sample()
-    plan: dict[str, list[Sample]] = {task: list(some.values()) for task, some in prompts.items()}
-    for task, by_id in work.opponents.items():
-        plan[OPPONENTS + task] = [
-            Sample(name, "", (), name, queries=tuple(map(Query, texts)))
-            for name, texts in by_id.items()
-        ]
-    store.put_plan(plan, work.requests)
-    for call in work.calls:
-        if call.request.part == SAME:
-            store.add(Completion(call.request.key, IDENTICAL, (), "stop"))
-    store.flush()
-
-
-def _take_over(store: Store, job: Judging, work: Work) -> None:
-    """Copy verdicts from other judges' work here, and from the runs that were named."""
-    keys = [request.key for request in work.requests]
-    runs = [Path(job.run), *map(Path, job.replay)]
-    for run in runs:
-        found = [place for place in places(RunDir(run)) if place.path != work.place.path]
-        if not found and run != Path(job.run):
-            raise RunError(f"--replay {run}: no verdicts there")
-        for place in found:
-            if place.store.exists():
-                store.reuse(place.store, keys)
-
-
-def _ask(
-    store: Store, job: Judging, work: Work, progress: Progress, opener: Callable[..., Engine]
-) -> None:
-    """Bring every call's verdict into the store; each is on disk before the next is read."""
-    keys = [request.key for request in work.requests]
-    done = store.done(keys)
-    todo = [request for request in work.requests if request.key not in done]
-    progress.start(work.requests, done)
-    if not todo:
-        return
-    with closing(opener(job, work)) as engine:
-        for completion in engine.complete(todo):
-            committed = store.add(completion)
-            progress.finished(committed + store.flush(), [completion])
-
-
-def _note(place: Place, job: Judging, stopped: str | None) -> None:
-    """Write down what was spent and why asking stopped."""
-    spent = Budget(place.spending, None).spent_usd if place.spending.exists() else 0.0
-    place.write(place.read() | {"spent_usd": spent, "stopped": stopped})
+    """Tell whether judge and evaluated models share a base: its files, or its name as far as that
+    tells (what is tuned is named after it).
+    """
+    base = manifest["base"]
+    if how.engine == "local" and load_base(how.model).sha256 == base["sha256"]:
+        return True
+    names = [_TUNED.sub("", Path(str(name)).name.lower()) for name in (how.model, base["name"])]
+    return names[0] == names[1] != ""
 
 
 def _words(turns: Sequence[Message]) -> str:
     return "\n".join(turn.content for turn in turns)
-
-
-def is_complete(results: Results) -> bool:
-    """Tell whether every call of a run's judges has its verdict."""
-    sections = results.judged.get("sections", [])
-    return not any(s["n_pending"] or s["stopped"] for s in sections)
