@@ -406,10 +406,8 @@ def as_fastchat_asks(
     for side, texts in answers.items():
         values[f"answer{side}"] = texts[0]
         values |= {f"answer{side}_{n + 1}": text for n, text in enumerate(texts)}
-    return [
-        prompts[name]["system_prompt"].strip(),
-        prompts[name]["prompt_template"].format(**values),
-    ]
+    prompt = prompts[name]
+    return prompt["system_prompt"].strip(), prompt["prompt_template"].format(**values).strip()
 
 
 def test_both_turns_of_mt_bench_are_asked_as_fastchat_asks(

@@ -154,9 +154,9 @@ class _Work:
             shown.add((name, item))
             yield {
                 "system": name, "sample_id": item, "value": value,
-                "question": "\n".join(item_of(self.samples[item]).turns),
-                "answer": "\n".join(texts[name][item]),
-                "opponent": "\n".join(opponents.get(item, ())), "reply": one.reply,
+                "question": "\n\n".join(item_of(self.samples[item]).turns),
+                "answer": "\n\n".join(texts[name][item]),
+                "opponent": "\n\n".join(opponents.get(item, ())), "reply": one.reply,
             }  # fmt: skip
 
 

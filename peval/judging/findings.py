@@ -207,14 +207,14 @@ def _why_not(record: Record) -> list[str]:
     if n_judged and n_unscored > MOST_UNSCORED * n_judged:
         why.append(
             f"{n_unscored:,} of {n_judged:,} verdicts are unscored, more than "
-            f"{MOST_UNSCORED:.0%}: only bounds can be given"
+            f"{100 * MOST_UNSCORED:.0f} %: only bounds can be given"
         )
     for null in record["nulls"]:
         rate = null["win_rate"]
         if null["name"] != "reference" and rate is not None and rate > MOST_NULL_WINS:
             why.append(
                 f"the null answer {null['name']!r} wins {100 * rate:.1f} % of its "
-                f"{null['n_scored']:,} items, more than {MOST_NULL_WINS:.0%}"
+                f"{null['n_scored']:,} items, more than {100 * MOST_NULL_WINS:.0f} %"
             )
     return why
 
