@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval.stats import CONFIDENCE, Interval, Test
-from peval.stats.units import Clusters
+from peval.stats.units import Clusters, units
 
 MAX_GROUPS = 50
 
@@ -28,18 +28,32 @@ class Aggregate:
 
     ``is_log`` says that it is positive and varies by factors, as a perplexity does: its interval
     is then computed on its logarithm. ``interval`` replaces the jackknife where there is a better
-    one. ``whole_only``: the number means nothing for one category or cluster.
+    one. ``whole_only``: the number means nothing for one category or cluster. ``of_shares``: each
+    item holds one share or several (as a list), and it is the mean of them all.
     """
 
     compute: Callable[[list[Any]], float]
     is_log: bool = False
     interval: Callable[[Items, Clusters], Interval] | None = None
     whole_only: bool = False
+    of_shares: bool = False
 
 
 def is_whole_only(aggregate: Aggregate | None) -> bool:
     """Tell whether a metric has no value for a category or cluster."""
     return aggregate is not None and aggregate.whole_only
+
+
+def spread(
+    columns: Sequence[NDArray[Any]], clusters: Clusters
+) -> tuple[list[NDArray[np.float64]], NDArray[np.intp]]:
+    """Return all shares of items that hold several, and the unit that each belongs to.
+
+    Items stay together, as one unit or as part of one.
+    """
+    sizes = [len(item) for item in columns[0]]
+    flat = [np.concatenate([np.asarray(item, dtype=float) for item in one]) for one in columns]
+    return flat, np.repeat(units(clusters), sizes)
 
 
 def is_mean(aggregate: Aggregate) -> bool:

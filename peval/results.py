@@ -401,9 +401,26 @@ def _interval(
     values: NDArray[Any], clusters: Clusters, aggregate: Aggregate | None
 ) -> stats.Interval:
     """Return a metric's interval: of a mean of shares, or of whatever ``aggregate`` computes."""
-    if aggregate is None or (_is_share(values) and is_mean(aggregate)):
-        return stats.mean_interval(values, clusters)
+    if (found := _shares((values,), clusters, aggregate)) is not None:
+        (shares,), units = found
+        return stats.mean_interval(shares, units)
+    assert aggregate is not None
     return corpus.interval(values.tolist(), clusters, aggregate)
+
+
+def _shares(
+    columns: Sequence[NDArray[Any]], clusters: Clusters, aggregate: Aggregate | None
+) -> tuple[Sequence[NDArray[Any]], Clusters] | None:
+    """Return columns of numbers in [0, 1] and their clusters; None where no mean of such is meant.
+
+    An item that holds several becomes as many rows.
+    """
+    if aggregate is None:
+        return columns, clusters
+    if aggregate.of_shares:
+        return corpus.spread(columns, clusters)
+    plain = aggregate.interval is None and all(map(_is_share, columns)) and is_mean(aggregate)
+    return (columns, clusters) if plain else None
 
 
 def paired(
@@ -418,14 +435,16 @@ def paired(
     And, for a level `alpha` and a mean of items of which some differ, its minimum detectable
     effect.
     """
-    mine, theirs = both
     mde = None
-    if aggregate is None or (_is_share(mine) and _is_share(theirs) and is_mean(aggregate)):
+    if (found := _shares(both, clusters, aggregate)) is not None:
+        (mine, theirs), units = found
         d = mine - theirs
-        interval, test = stats.difference_interval(d, clusters), stats.paired_test(d, clusters)
-        if alpha is not None and n_identical < len(d):
-            mde = stats.minimum_detectable_effect(d, clusters, alpha)
+        interval, test = stats.difference_interval(d, units), stats.paired_test(d, units)
+        if alpha is not None and n_identical < len(clusters):
+            mde = stats.minimum_detectable_effect(d, units, alpha)
     else:
+        assert aggregate is not None
+        mine, theirs = both
         interval, test = corpus.difference((mine.tolist(), theirs.tolist()), clusters, aggregate)
     if n_identical == len(clusters):
         interval = dataclasses.replace(interval, low=0.0, high=0.0)

@@ -27,6 +27,7 @@ from peval.scorers.text import (
     score_text,
     subword_tokenize,
 )
+from peval.stats import amount_interval
 from peval.store import Store
 from peval.types import Asked, Completion, Sample, Score, Task
 
@@ -205,8 +206,10 @@ def aggregates(task: Task) -> Mapping[str, Aggregate]:
         return {"rating": Aggregate(statistics.fmean)}
     if task.reader == "lm-eval":
         return lm_eval_scores.aggregations(task)
-    over_all = {**open_text.OVER_ALL, **(ifeval.OVER_ALL if task.rule == IFEVAL else {})}
-    return {m: Aggregate(over_all[m]) for m in task.metrics if m in over_all}
+    found = {m: Aggregate(f, interval=amount_interval) for m, f in open_text.LENGTHS.items()}
+    if task.rule == IFEVAL:
+        found |= {m: Aggregate(f, of_shares=True) for m, f in ifeval.OVER_ALL.items()}
+    return {m: how for m, how in found.items() if m in task.metrics}
 
 
 def _by_rule(task: Task, key: str, text: str, sample: Sample) -> Score:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import math
 import random
 
+import numpy as np
 import pytest
 
 from peval import stats
 from peval.corpus import Aggregate, difference, interval, is_mean
+from peval.results import _interval, column, paired
 
 MEAN = Aggregate(lambda items: sum(items) / len(items))
 PERPLEXITY = Aggregate(lambda items: math.exp(-sum(items) / len(items)), is_log=True)
@@ -62,3 +64,47 @@ def test_a_mean_is_recognised() -> None:
     assert is_mean(MEAN)
     assert not is_mean(PERPLEXITY)
     assert not is_mean(Aggregate(lambda items: items[0][1]))
+
+
+SHARES = Aggregate(lambda items: sum(map(sum, items)) / sum(map(len, items)), of_shares=True)
+
+
+def answered(rng: random.Random, n: int, shift: float = 0.0) -> list[list[int]]:
+    """Return what prompts of 1 to 3 instructions got, those of one prompt alike."""
+    ease = [rng.betavariate(6, 1.5) for _ in range(n)]
+    return [[int(rng.random() < one - shift) for _ in range(1 + at % 3)]
+            for at, one in enumerate(ease)]  # fmt: skip
+
+
+def test_shares_of_several_stay_within_0_and_1_and_cover() -> None:
+    rng, hits = random.Random(5), 0
+    for _ in range(400):
+        items = answered(rng, 60)
+        found = _interval(column(items), np.arange(60), SHARES)
+        assert found.value == pytest.approx(SHARES.compute(items))
+        assert 0 <= found.low < found.high <= 1
+        assert found.n_clusters == 60
+        hits += found.low <= 0.8 <= found.high
+    assert 0.93 <= hits / 400 <= 0.985, hits
+    all_right = _interval(column([[1], [1, 1], [1]]), np.arange(3), SHARES)
+    assert (all_right.low, all_right.high) == (pytest.approx(0.4385, abs=1e-4), 1)
+
+
+def test_differences_of_shares_of_several() -> None:
+    rng = random.Random(6)
+    mine, theirs = answered(rng, 90), answered(rng, 90, 0.3)
+    both = column(mine), column(theirs)
+    found, test, mde = paired(both, np.arange(90), 0, SHARES, 0.05)
+    assert found.value == pytest.approx(SHARES.compute(mine) - SHARES.compute(theirs))
+    assert 0 < found.low < found.value < found.high < 1
+    assert test.p_value < 0.001
+    assert mde is not None
+    same, test, mde = paired((both[0], both[0]), np.arange(90), 90, SHARES, 0.05)
+    assert (same.value, same.low, same.high, test.p_value, mde) == (0, 0, 0, 1, None)
+
+
+def test_lengths_are_no_shares_however_short_and_never_below_0() -> None:
+    length = Aggregate(MEAN.compute, interval=stats.amount_interval)
+    found = _interval(np.array([0.0, 0, 0, 1]), np.arange(4), length)
+    assert (found.value, found.low) == (0.25, 0)
+    assert found.high == pytest.approx(0.25 + 3.1824 * 0.25, abs=1e-3)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module, metadata
@@ -24,7 +24,7 @@ from typing import Any
 from peval.errors import DataError
 from peval.types import Sample
 
-SCORER_VERSION = "1"
+SCORER_VERSION = "2"
 
 LEVELS = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
 TYPES = (
@@ -43,10 +43,10 @@ TYPES = (
 BY_TYPE = tuple(f"{how}@{kind}" for how in ("strict", "loose") for kind in TYPES)
 IFEVAL_METRICS = LEVELS + BY_TYPE
 
-Counts = list[int]  # how many instructions were followed, of how many
+Flags = list[int]  # of each instruction, whether it was followed
 
 
-def score_ifeval(text: str, sample: Sample) -> dict[str, float | Counts | None]:
+def score_ifeval(text: str, sample: Sample) -> dict[str, float | Flags | None]:
     """Return an answer's values by metric; a type that the prompt does not ask for has None."""
     problem = json.loads(sample.problem)
     unknown = set(problem["instructions"]) - set(TYPES)
@@ -60,15 +60,15 @@ def score_ifeval(text: str, sample: Sample) -> dict[str, float | Counts | None]:
     }
     with _without_chance():
         found = checkers().process_results(doc, [text])
-    values: dict[str, float | Counts | None] = {}
+    values: dict[str, float | Flags | None] = {}
     for how in ("strict", "loose"):
-        followed = list(map(bool, found[f"inst_level_{how}_acc"]))
+        followed = list(map(int, found[f"inst_level_{how}_acc"]))
         values[f"prompt_{how}"] = float(all(followed))
-        values[f"instruction_{how}"] = _counts(followed)
+        values[f"instruction_{how}"] = followed
         for kind in TYPES:
             pairs = zip(problem["instructions"], followed, strict=True)
             mine = [one for name, one in pairs if name == kind]
-            values[f"{how}@{kind}"] = _counts(mine) if mine else None
+            values[f"{how}@{kind}"] = mine or None
     return values
 
 
@@ -87,19 +87,15 @@ def _without_chance() -> Iterator[None]:
         random.setstate(state)
 
 
-def _counts(followed: Sequence[bool]) -> Counts:
-    return [sum(followed), len(followed)]
-
-
-def _share(items: list[Counts]) -> float:
+def _share(items: list[Flags]) -> float:
     """Return the share of instructions that were followed, over all prompts."""
-    return sum(n for n, _ in items) / sum(n for _, n in items)
+    return sum(map(sum, items)) / sum(map(len, items))
 
 
 OVER_ALL: dict[str, Callable[[list[Any]], float]] = {
     name: _share for name in IFEVAL_METRICS if not name.startswith("prompt")
 }
-"""Prompts are the units of intervals: the instructions of one prompt are answered together."""
+"""Shares of instructions. Prompts are the units of intervals, as they are answered as a whole."""
 
 
 @cache

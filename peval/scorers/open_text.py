@@ -114,5 +114,5 @@ def _mean(values: list[Any]) -> float:
     return float(sum(values) / len(values))
 
 
-OVER_ALL: dict[str, Callable[[list[Any]], float]] = {"tokens": _mean, "characters": _mean}
+LENGTHS: dict[str, Callable[[list[Any]], float]] = {"tokens": _mean, "characters": _mean}
 """How what is no share becomes one number."""

@@ -12,6 +12,7 @@ from peval.stats.intervals import (
     CONFIDENCE,
     INTERVAL,
     Interval,
+    amount_interval,
     difference_interval,
     mean_interval,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "Repeated",
     "Test",
     "Verdict",
+    "amount_interval",
     "auroc_interval",
     "benjamini_hochberg",
     "bootstrap_interval",

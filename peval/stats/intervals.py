@@ -88,6 +88,15 @@ def difference_interval(differences: Sequence[float] | Floats, clusters: Cluster
     return _within(interval, -1.0)
 
 
+def amount_interval(values: Sequence[float] | Floats, clusters: Clusters) -> Interval:
+    """Return the mean of amounts, which have no upper bound and are never less than 0.
+
+    Student's t with the jackknife's standard error, as in `mean_interval`, cut off at 0.
+    """
+    found = _t_interval(np.asarray(values, dtype=float), units(clusters))
+    return replace(found, low=max(0.0, found.low))
+
+
 def standard_error(x: Floats, index: Ints) -> float:
     """Return the jackknife's standard error of the mean over units, or infinity for one unit."""
     n, n_units = len(x), int(index.max()) + 1

@@ -34,9 +34,9 @@ def test_the_types_are_lm_evals():
 def test_strict_and_loose():
     asked = sample(["punctuation:no_comma", "startend:quotation"], [{}, {}])
     found = ifeval.score_ifeval('Sure, here it is:\n"Nothing but this"', asked)
-    assert (found["prompt_strict"], found["instruction_strict"]) == (0.0, [0, 2])
-    assert (found["prompt_loose"], found["instruction_loose"]) == (1.0, [2, 2])
-    assert found["loose@punctuation:no_comma"] == [1, 1]
+    assert (found["prompt_strict"], found["instruction_strict"]) == (0.0, [0, 0])
+    assert (found["prompt_loose"], found["instruction_loose"]) == (1.0, [1, 1])
+    assert found["loose@punctuation:no_comma"] == [1]
     assert found["strict@keywords:existence"] is None
 
 
@@ -66,8 +66,12 @@ def test_gpt_4s_published_answers(shared_data: Path, tmp_path: Path) -> None:
         e = found.estimate("ifeval", metric, "gpt-4")
         n = 541 if metric.startswith("prompt") else 834
         assert round(e.value * n) == pytest.approx(published * n, abs=1.05), metric
-        assert e.low < e.value < e.high
+        assert 0 <= e.low < e.value < e.high <= 1
         assert (e.n_items, e.n_clusters) == (541, 541)
+    for e in found.estimates:
+        if e.metric in ifeval.BY_TYPE:
+            assert 0 <= e.low <= e.value <= e.high <= 1
+            assert e.low < e.high
     by_type = {m: found.estimate("ifeval", m, "gpt-4") for m in ifeval.BY_TYPE}
     assert sum(e.n_items for m, e in by_type.items() if m.startswith("strict@")) > 800
     assert by_type["strict@punctuation:no_comma"].n_items == 66
