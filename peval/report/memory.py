@@ -1,4 +1,4 @@
-"""What was memorised of the training data, and what was gained beside it."""
+"""What was memorized of the training data, and what was gained beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from peval.types import Comparison
 LINES_DRAWN = 8
 BY_PREFIX = re.compile(r"extracted@(\d+)")
 MEASURES = ("rougeL_gap", "auroc,loss")
-"""How much was memorised, the first that a run has; before them the longest prefix's extraction."""
+"""How much was memorized, the first that a run has; before them the longest prefix's extraction."""
 
 
 def sections(view: View) -> Iterator[Section]:
@@ -40,12 +40,12 @@ def sections(view: View) -> Iterator[Section]:
         parts.append(Fold(f"Every metric of {task['name']}", tuple(metric_tables(view, task))))
     parts += memory_parts.unseen_rates(view)
     notes = view.results.memorization.get("notes", [])
-    parts += [Paragraph((note,)) for note in notes]
-    yield Section("What was memorised", tuple(parts))
+    parts += [Paragraph((f"{note[:1].upper()}{note[1:].rstrip('.')}.",)) for note in notes]
+    yield Section("What was memorized", tuple(parts))
 
 
 def gains(view: View) -> Iterator[Figure]:
-    """Yield each adapter's mean gain in skill against what it memorised beyond the base."""
+    """Yield each adapter's mean gain in skill against what it memorized beyond the base."""
     measured = _measure(view)
     if measured is None:
         return
@@ -66,14 +66,14 @@ def gains(view: View) -> Iterator[Figure]:
             f"Each adapter's mean gain over the base in skill against its {metric} on {task} "
             "beyond the base's, with its 95 % interval: the best lie high and to the left",
             Scatter(
-                f"memorised: {metric} on {task}, points beyond the base",
+                f"memorized: {metric} on {task}, points beyond the base",
                 "mean gain in skill, points", spots,
             ),
         )  # fmt: skip
 
 
 def _held_out_gains(view: View, task: str, metric: str) -> Iterator[Figure]:
-    """Yield the gain on held-out records, where there are any, against what was memorised."""
+    """Yield the gain on held-out records, where there are any, against what was memorized."""
     spots = []
     for a in view.adapters:
         x = view.comparison(task, metric, a)
@@ -87,8 +87,8 @@ def _held_out_gains(view: View, task: str, metric: str) -> Iterator[Figure]:
             f"Each adapter's gain over the base on held-out records against its {metric} on {task} "
             "beyond the base's, with 95 % intervals: the best lie high and to the left",
             Scatter(
-                f"memorised: {metric} on {task}, points beyond the base",
-                f"learnt: {learnt} on held-out records, points", tuple(spots),
+                f"memorized: {metric} on {task}, points beyond the base",
+                f"learned: {learnt} on held-out records, points", tuple(spots),
             ),
         )  # fmt: skip
 
@@ -116,14 +116,16 @@ def extractions(view: View) -> Iterator[Figure]:
         lengths = sorted(int(n[1]) for m in task["metrics"] if (n := BY_PREFIX.fullmatch(m)))
         if len(lengths) < 2 or not is_share(headline(task)):
             continue
-        lines = [line for s in view.systems if (line := _line(view, task, s, lengths)).xs]
-        lines.sort(key=lambda line: -max(line.ys))
+        # In the order of the ROC curves, so that an adapter has one colour in both.
+        order = (*view.adapters, None)
+        lines = [line for s in order if (line := _line(view, task, s, lengths)).xs]
+        most = sorted(lines, key=lambda line: -max(line.ys))[:LINES_DRAWN]
         yield Figure(
             slug("extraction", task["name"]),
             "Share of training records given back against the length of the prefix, with 95 % "
             "intervals",
             Lines("tokens of the record given as a prefix", "records given back, percent",
-                  tuple(lines[:LINES_DRAWN])),
+                  tuple(line for line in lines if line in most)),
         )  # fmt: skip
 
 

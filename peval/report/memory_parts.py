@@ -75,7 +75,7 @@ def side_by_side(view: View) -> Iterator[Table]:
     metric = next((m for m in LEARNT if view.estimate(TASKS, m, None, HELD_OUT)), None)
     if metric:
         columns += [
-            (f"learnt: {metric} on held-out records", TASKS, metric, HELD_OUT),
+            (f"learned: {metric} on held-out records", TASKS, metric, HELD_OUT),
             (f"kept: {metric} on unseen tasks", TASKS, metric, UNSEEN),
         ]
     columns += [
@@ -104,9 +104,9 @@ def side_by_side(view: View) -> Iterator[Table]:
         for a in view.adapters
     )
     yield Table(
-        "learnt-kept-memorized",
-        "What was learnt, kept and memorized: differences to the base where it was asked the same, "
-        "else the adapter's own number",
+        "learned-kept-memorized",
+        "What was learned, kept and memorized: differences to the base where it was asked the "
+        "same, else the adapter's own number",
         (
             Column(("",), numeric=False),
             *(Column((title,), NUMBER, key=f"{task} {m} {g or ''}".strip())
@@ -144,7 +144,7 @@ def curves(view: View) -> Iterator[Part]:
 
 
 def _figure(view: View, found: dict[str, Any], attack: str) -> Iterator[Figure]:
-    names = [name or "base" for name in view.systems]
+    names = [*view.adapters, "base"]
     shown = [(n, found[n][attack]) for n in names if attack in found.get(n, {})][:CURVES_DRAWN]
     if not shown:
         return

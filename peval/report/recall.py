@@ -1,4 +1,4 @@
-"""What was memorised, in the page's first lines: who remembers more than the base, and what else.
+"""What was memorized, in the page's first lines: who remembers more than the base, and what else.
 
 The base has not seen the training data, so what it scores is what can be had without memory.
 """
@@ -19,6 +19,8 @@ MEANINGS = {
     "extracted": "records given back word for word",
     "rougeL_gap": "ROUGE-L on trained less held-out records",
     "exact_match_gap": "exact match on trained less held-out records",
+    "rougeL": "ROUGE-L",
+    "exact_match": "exact match",
     "auroc": "AUROC of membership",
     "exposure": "bits of exposure of its canaries",
 }
@@ -58,7 +60,7 @@ def _learnt(view: View, adapter: str) -> Iterator[Text]:
         ]
         if at:
             yield ("Where it has seen nothing, ", Code(adapter), " differs from the base in ",
-                   f"{metric} by {' and by '.join(at)}.")  # fmt: skip
+                   f"{_meaning(metric)} by {' and by '.join(at)}.")  # fmt: skip
             return
 
 

@@ -69,7 +69,7 @@ class View:
 
     @cached_property
     def probes(self) -> tuple[dict[str, Any], ...]:
-        """Return the tasks that ask what was memorised of the training data."""
+        """Return the tasks that ask what was memorized of the training data."""
         return tuple(t for t in self.tasks if t["reader"] == "memorization")
 
     @cached_property

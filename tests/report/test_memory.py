@@ -92,7 +92,7 @@ def test_memory_is_no_skill_and_is_decided_on_apart(results: Results) -> None:
     assert [cell.values[0] for cell in tables[0].rows[0]] == ["base", 0.0]
 
 
-def test_a_run_of_probes_alone_opens_with_what_was_memorised(
+def test_a_run_of_probes_alone_opens_with_what_was_memorized(
     results: Results, tmp_path: Path
 ) -> None:
     bare = dataclasses.replace(

@@ -90,10 +90,10 @@ def test_learnt_stands_beside_kept_and_memorized(results: Results) -> None:
     overlap, memory = sections(View(results))
     assert overlap.title.startswith("What evaluation and training data")
     table = next(p for p in memory.parts if isinstance(p, Table))
-    assert table.name == "learnt-kept-memorized"
+    assert table.name == "learned-kept-memorized"
     titles = [plain(column.title) for column in table.columns]
     assert [title.partition(":")[0] for title in titles[1:]] == [
-        "learnt", "kept", "memorized", "memorized", "memorized",
+        "learned", "kept", "memorized", "memorized", "memorized",
     ]  # fmt: skip
     assert {row[0].plain for row in table.rows} == {"generalist", "noop"}
 
