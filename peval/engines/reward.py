@@ -27,7 +27,7 @@ class RewardEngine:
         Raises
         ------
         JudgeError
-            It cannot be loaded, or has more than one output.
+            It cannot be loaded, lacks weights, or has more than one output.
         """
         if self._loaded is not None:
             return
@@ -36,10 +36,16 @@ class RewardEngine:
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._model)
-            model = AutoModelForSequenceClassification.from_pretrained(self._model)
+            model, told = AutoModelForSequenceClassification.from_pretrained(
+                self._model, output_loading_info=True
+            )
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split())[:200]
             raise JudgeError(f"reward model {self._model}: cannot be loaded ({reason})") from error
+        if missing := sorted(told["missing_keys"]):  # transformers draws them at random
+            raise JudgeError(
+                f"reward model {self._model}: has no head for a reward ({missing[0]} is missing)"
+            )
         if model.config.num_labels != 1:
             raise JudgeError(
                 f"reward model {self._model}: has {model.config.num_labels} outputs, not one"
@@ -54,9 +60,10 @@ class RewardEngine:
         self.launch()
         assert self._loaded is not None
         tokenizer, model = self._loaded
+        longest = getattr(model.config, "max_position_embeddings", None)
         for key in dict.fromkeys(request.key for request in requests):
             ids = self._ids(tokenizer, self._turns[key])
-            if ids.shape[1] > model.config.max_position_embeddings:
+            if ids.shape[1] > (longest or ids.shape[1]):
                 yield Completion(key, "", (), "error", "cut off: longer than the model reads")
                 continue
             with torch.inference_mode():

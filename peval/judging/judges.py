@@ -33,7 +33,10 @@ _FIELDS: Mapping[str, frozenset[str]] = {
         "question", "question_1", "question_2", "reference", "reference_1", "reference_2",
         "answer", "answer_1", "answer_2",
     }),
-    "rubric": frozenset({"question", "reference", "answer", "criteria"}),
+    "rubric": frozenset({
+        "question", "question_1", "question_2", "reference", "reference_1", "reference_2",
+        "answer", "answer_1", "answer_2", "criteria",
+    }),
 }  # fmt: skip
 VARIANTS = ("plain", "reference", "turn-2", "turn-2-reference")
 

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from peval.errors import JudgeError
 from peval.judging.judges import Judge
@@ -48,7 +49,9 @@ class Call:
 
     def as_sample(self) -> Sample:
         """Return the call in the form in which a store keeps its prompt."""
-        query = Query(self.text, turns=self.turns[:-1], role="user")
+        *before, last = self.turns
+        role: Literal["user", "assistant"] = "assistant" if last.role == "assistant" else "user"
+        query = Query(last.content, turns=tuple(before), role=role)
         return Sample(self.request.key, "", (), self.request.sample_id, queries=(query,))
 
 
