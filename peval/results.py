@@ -366,14 +366,10 @@ def comparisons(
             both, c = (mine[there], theirs[there]), items.clusters[there]
             n_identical = int(same[there].sum())
             headline = group is None and metric == task.metrics[0]
-            found = (
-                paired(both, c, n_identical, aggregates.get(metric), alpha if headline else None)
-                if len(c)
-                else None
-            )
+            how, level = aggregates.get(metric), alpha if headline else None
+            is_tested = not (group or "").startswith("task:")
+            found = paired(both, c, n_identical, how, level, is_tested) if len(c) else None
             interval, test, mde = found or (None, None, None)
-            if (group or "").startswith("task:"):
-                test = None
             yield Comparison(
                 task=task.name,
                 metric=metric,
@@ -429,23 +425,27 @@ def paired(
     n_identical: int,
     aggregate: Aggregate | None,
     alpha: float | None,
-) -> tuple[stats.Interval, stats.Test, float | None]:
+    is_tested: bool = True,
+) -> tuple[stats.Interval, stats.Test | None, float | None]:
     """Return a paired difference's interval, of no width where every answer is alike, and its test.
 
     And, for a level `alpha` and a mean of items of which some differ, its minimum detectable
     effect.
     """
-    mde = None
+    test, mde = None, None
     if (found := _shares(both, clusters, aggregate)) is not None:
         (mine, theirs), units = found
         d = mine - theirs
-        interval, test = stats.difference_interval(d, units), stats.paired_test(d, units)
+        interval = stats.difference_interval(d, units)
+        if is_tested:
+            test = stats.paired_test(d, units)
         if alpha is not None and n_identical < len(clusters):
             mde = stats.minimum_detectable_effect(d, units, alpha)
     else:
         assert aggregate is not None
         mine, theirs = both
-        interval, test = corpus.difference((mine.tolist(), theirs.tolist()), clusters, aggregate)
+        interval, its = corpus.difference((mine.tolist(), theirs.tolist()), clusters, aggregate)
+        test = its if is_tested else None
     if n_identical == len(clusters):
         interval = dataclasses.replace(interval, low=0.0, high=0.0)
     return interval, test, mde

@@ -181,7 +181,7 @@ def _comparisons(block: _Block, n_primary: int) -> Iterator[Comparison]:
 def _comparison(
     block: _Block,
     what: tuple[str, str | None],
-    found: tuple[stats.Interval, stats.Test, float | None] | None,
+    found: tuple[stats.Interval, stats.Test | None, float | None] | None,
     n_items: int,
     n_identical: int,
 ) -> Comparison:

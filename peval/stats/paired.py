@@ -127,15 +127,12 @@ def _flipped_sum(levels: Ints) -> tuple[Floats, float]:
     """
     spread = float((levels.astype(float) ** 2).sum())
     window = int(min(levels.sum(), np.ceil(REACH_SD * spread**0.5)))
-    chances = np.zeros(2 * window + 1)
-    chances[window] = 1.0
-    filled = 0
+    chances = np.ones(1)  # of the sums from -filled to filled
     for level in np.sort(levels):
-        filled = min(window, filled + int(level))
-        old = chances[window - filled : window + filled + 1] / 2
-        new = np.zeros_like(old)
-        new[level:] += old[:-level]
-        new[:-level] += old[level:]
-        chances[window - filled : window + filled + 1] = new
+        half = chances / 2
+        chances = np.concatenate([half, np.zeros(2 * level)])
+        chances[2 * level :] += half
+        beyond = max(0, len(chances) // 2 - window)
+        chances = chances[beyond : len(chances) - beyond]
     outside = 0.0 if window == levels.sum() else 2 * float(np.exp(-(window**2) / (2 * spread)))
     return chances, outside
