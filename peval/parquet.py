@@ -6,7 +6,6 @@ score is, so the columns wait in a file beside it until then: memory holds one s
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -14,14 +13,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from peval.columns import OF_SAMPLES, metrics_of, of_answers, of_samples, table_of
 from peval.errors import RunError
-from peval.scorers.choice import likeliest
-from peval.types import Asked, Completion, Posed, Sample, Score
+from peval.types import Asked, Completion, Sample, Score
 
 ROWS_PER_GROUP = 10_000
-OF_SAMPLES = ("sample_id", "category", "cluster", "input", "targets")  # in `_of_samples`
-
-Draw = tuple[str | None, int | None, str | None]
 
 
 class AnswersFile:
@@ -73,9 +69,9 @@ class AnswersFile:
         import pyarrow as pa
 
         if task not in self._samples:
-            self._samples[task] = _of_samples(samples)
-        table = _table(samples, rows, completions)
-        for name in table.column_names[3 + len(_said()) :]:
+            self._samples[task] = of_samples(samples)
+        table = table_of(samples, rows, completions)
+        for name in metrics_of(table):
             is_compound = table.schema.field(name).type == pa.string()
             self._metrics[name] = self._metrics.get(name, False) or is_compound
         with self._one_line_errors():
@@ -149,7 +145,7 @@ class AnswersFile:
         text = pa.string()
         names = ("task", "sample_id", "adapter", "key", "category", "cluster", "input")
         fields = [(name, text) for name in names]
-        fields += [("targets", pa.list_(text)), *_said()]
+        fields += [("targets", pa.list_(text)), *of_answers()]
         kinds = {m: text if self._metrics[m] else pa.float64() for m in sorted(self._metrics)}
         return pa.schema(fields + list(kinds.items()))
 
@@ -163,111 +159,3 @@ class AnswersFile:
                 f"{self._path}: cannot be written ({reason}); what was computed is kept, "
                 "the same command goes on"
             ) from error
-
-
-def _said() -> list[tuple[str, Any]]:
-    """Return the columns that tell of answers."""
-    import pyarrow as pa
-
-    return [
-        ("text", pa.string()), ("finish_reason", pa.string()), ("n_tokens", pa.int32()),
-        ("error", pa.string()), ("prompt_was_cut", pa.bool_()), ("part", pa.int32()),
-        ("draw", pa.int32()), ("status", pa.string()),
-        ("chosen", pa.string()),  # the likeliest choice
-        ("outcome", pa.string()), ("program", pa.string()),  # of coding tasks
-        ("logprobs", pa.list_(pa.float64())),  # the sum over each choice's tokens
-    ]  # fmt: skip
-
-
-def _of_samples(samples: Sequence[Sample]) -> Any:
-    import pyarrow as pa
-
-    text = pa.string()
-    return pa.table({
-        "sample_id": pa.array([s.id for s in samples], text),
-        "category": pa.array([s.category for s in samples], text),
-        "cluster": pa.array([s.cluster for s in samples], text),
-        "input": pa.array([s.input for s in samples], text),
-        "targets": pa.array([s.targets for s in samples], pa.list_(text)),
-    })  # fmt: skip
-
-
-def _table(
-    samples: Sequence[Sample],
-    rows: Sequence[tuple[Asked, Score | None]],
-    completions: Mapping[str, Completion],
-) -> Any:
-    """Return one system's answers as columns.
-
-    ``sample`` is the sample's number, ``later`` a later turn's question.
-    """
-    import pyarrow as pa
-
-    own = [("sample", pa.int32()), ("key", pa.string())]
-    fields = [*own, *_said(), ("later", pa.string())]
-    found = list(_rows(samples, rows, completions))
-    columns = list(zip(*found, strict=True)) if found else [()] * len(fields)
-    arrays = {
-        name: pa.array(column, kind) for (name, kind), column in zip(fields, columns, strict=True)
-    }
-    at = arrays["sample"]
-    for metric in sorted({m for _, score in rows if score for m in score.values}):
-        values = [score.values.get(metric) if score else None for _, score in rows]
-        arrays[metric] = _metric(values).take(at)
-    return pa.table(arrays)
-
-
-def _metric(values: list[Any]) -> Any:
-    """Return a metric's values: numbers, or as JSON where it needs more of an item than one."""
-    import pyarrow as pa
-
-    if any(isinstance(value, list) for value in values):
-        return pa.array([None if v is None else json.dumps(v) for v in values], pa.string())
-    return pa.array(values, pa.float64())
-
-
-def _rows(
-    samples: Sequence[Sample],
-    rows: Sequence[tuple[Asked, Score | None]],
-    completions: Mapping[str, Completion],
-) -> Iterator[tuple[object, ...]]:
-    """Yield what each answer is, or for a request without one what is known of it."""
-    for number, (sample, (asked, score)) in enumerate(zip(samples, rows, strict=True)):
-        status, judged = (score.status, score.judged) if score else (None, ())
-        for posed in asked:
-            answer = completions.get(posed.key)
-            likelihoods = answer.likelihoods if answer else ()
-            later = _later(sample, posed.part) if posed.part else None
-            sums = [one.total for one in likelihoods] if answer else None
-            chosen = _chosen(posed, sample, answer) if likelihoods else None
-            for draw, (text, n_tokens, reason) in enumerate(_drawn(answer)):
-                fared = (judged[draw].outcome, judged[draw].program) if judged else (None, None)
-                yield (
-                    number, posed.key, text, reason, n_tokens, answer and answer.error,
-                    posed.prompt_was_cut, posed.part, draw, status, chosen, *fared, sums,
-                    later,
-                )  # fmt: skip
-
-
-def _later(sample: Sample, part: int) -> str | None:
-    """Return what a later turn asked; None where the sample's input was."""
-    _, turn = sample.draw_and_turn(part)
-    return sample.follow_ups[turn - 1] if turn and sample.follow_ups else None
-
-
-def _drawn(completion: Completion | None) -> Sequence[Draw]:
-    if completion is None:
-        return [(None, None, None)]
-    first = (completion.text, len(completion.token_ids), completion.finish_reason)
-    if completion.error is not None or not completion.more:
-        return [first]
-    return [(one.text, len(one.token_ids), one.finish_reason) for one in completion.drawn]
-
-
-def _chosen(posed: Posed, sample: Sample, completion: Completion | None) -> str | None:
-    """Return the continuation that is likeliest after the prompt, where several were asked for."""
-    query = sample.queries[posed.part] if posed.part < len(sample.queries) else None
-    choices = query.continuations if query else sample.choices
-    if completion is None or len(choices) < 2 or len(choices) != len(completion.likelihoods):
-        return None
-    return choices[likeliest(completion.likelihoods)]

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -206,28 +207,43 @@ def answers(
     completions
         By request key.
     """
-    found = [[completions.get(request.key) for request in asked] for asked in requests]
+    posed = [one for asked in requests for one in asked]
+    found = [completions.get(one.key) for one in posed]
+    sizes = [len(asked) for asked in requests]
+    # Extraction asks for so many tokens and no more: there the limit cuts nothing off.
+    limited = task.settings.get("probe") != "extraction"
+    happened = {
+        "n_truncated": [limited and c is not None and c.was_truncated for c in found],
+        "n_prompts_cut": [one.prompt_was_cut for one in posed],
+        "n_empty": [c is not None and _is_empty(c) for c in found],
+    }
+    troubles = {kind: _any(flags, sizes) for kind, flags in happened.items()}
+    troubles["n_unparsed"] = np.array([bool(s and s.status == "unparsed") for s in scores])
     return Answers(
         values={
             metric: column([s.values.get(metric) if s else None for s in scores])
             for metric in task.metrics
         },
-        said=tuple(map(_said, found)),
+        said=_by_sample(list(map(_said, found)), sizes),
         unasked=_unasked(task, scores),
-        troubles={
-            # Extraction asks for so many tokens and no more: there the limit cuts nothing off.
-            "n_truncated": np.array(
-                [
-                    task.settings.get("probe") != "extraction"
-                    and any(c and c.was_truncated for c in a)
-                    for a in found
-                ]
-            ),
-            "n_prompts_cut": np.array([any(r.prompt_was_cut for r in a) for a in requests]),
-            "n_empty": np.array([any(c and _is_empty(c) for c in a) for a in found]),
-            "n_unparsed": np.array([bool(s and s.status == "unparsed") for s in scores]),
-        },
+        troubles=troubles,
     )
+
+
+def _any(flags: Sequence[bool], sizes: Sequence[int]) -> NDArray[np.bool_]:
+    """Tell for each sample whether any of its requests is flagged; ``sizes`` counts them."""
+    mask = np.zeros(len(sizes), dtype=bool)
+    mask[np.repeat(np.arange(len(sizes)), sizes)[np.array(flags, dtype=bool)]] = True
+    return mask
+
+
+def _by_sample(said: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[object, ...]:
+    """Return each sample's hashes as one, or None if one failed or is missing."""
+    if len(said) == len(sizes):  # one request each
+        return tuple(said)
+    rest = iter(said)
+    parts = (tuple(islice(rest, size)) for size in sizes)
+    return tuple(None if None in mine else mine for mine in parts)
 
 
 def only(system: Answers, kept: NDArray[np.bool_]) -> Answers:
@@ -278,16 +294,14 @@ def _is_share(values: NDArray[Any]) -> bool:
     return bool(values.dtype != object and np.all((values >= 0) & (values <= 1)))
 
 
-def _said(parts: Sequence[Completion | None]) -> bytes | None:
-    """Return a hash of what a sample's answers hold, or None if one failed or is missing."""
-    if not all(part and not part.error for part in parts):
+def _said(answer: Completion | None) -> bytes | None:
+    """Return a hash of what an answer holds, or None if it failed or is missing."""
+    if answer is None or answer.error:
         return None
-    held = [
-        (part.text, [o.text for o in part.more],
-         [(one.logprobs, one.is_greedy, one.moments) for one in part.likelihoods])
-        for part in parts if part
-    ]  # fmt: skip
-    return hashlib.blake2b(repr(held).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    held = answer.text
+    if answer.more or answer.likelihoods:
+        held = repr((held, [one.text for one in answer.more], answer.likelihoods))
+    return hashlib.blake2b(held.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def estimates(

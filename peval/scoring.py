@@ -68,22 +68,26 @@ def score_system(
         A score for each sample; None where a completion is still to come. The score of a sample
         with a failed request has the status "failed" and no values.
     """
-    keys = [score_key(asked, end) for asked, end in zip(requests, ends, strict=True)]
-    known = store.scores(keys)
-    answers = [[completions[r.key] for r in asked if r.key in completions] for asked in requests]
-    fresh = {
-        key: (asked, sample, mine)
-        for key, asked, sample, mine in zip(keys, requests, samples, answers, strict=True)
-        if key not in known
-        and len(mine) == _n_parts(asked, sample)
-        and not any(a.error for a in mine)
-    }
+    keys = list(map(score_key, requests, ends))
+    scores = store.scores(keys)
+    fresh: dict[str, Fresh] = {}
+    for key, asked, sample in zip(keys, requests, samples, strict=True):
+        if key in scores:
+            continue
+        mine = _answers(asked, completions)
+        if len(mine) == _n_parts(asked, sample) and not any(a.error for a in mine):
+            fresh[key] = (asked, sample, mine)
     for batch in _batches(task, list(fresh.items())):
-        known |= _scored(store, task, dict(batch), sandbox)
+        scores |= _scored(store, task, dict(batch), sandbox)
     return [
-        known[key] if key in known else _unscored(asked, sample, mine)
-        for key, asked, sample, mine in zip(keys, requests, samples, answers, strict=True)
+        scores[key] if key in scores else _unscored(asked, sample, _answers(asked, completions))
+        for key, asked, sample in zip(keys, requests, samples, strict=True)
     ]
+
+
+def _answers(asked: Asked, completions: Mapping[str, Completion]) -> list[Completion]:
+    """Return the answers to what was asked that are there."""
+    return [completions[one.key] for one in asked if one.key in completions]
 
 
 Fresh = tuple[Asked, Sample, Sequence[Completion]]  # what was asked, of what, what was said
@@ -248,7 +252,8 @@ def score_prediction(
 
 def score_key(asked: Asked, end: str) -> str:
     """Return the hash of everything that can change a score: the requests, and a `key_ends`."""
-    return hashlib.sha256(f"[{json.dumps([r.key for r in asked])}, {end}".encode()).hexdigest()
+    keys = '", "'.join([one.key for one in asked])
+    return hashlib.sha256(f'[["{keys}"], {end}'.encode()).hexdigest()
 
 
 def key_ends(task: Task, samples: Sequence[Sample]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from binascii import hexlify
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import msgspec
 import zstandard
 
 from peval.errors import RunError
@@ -25,14 +27,11 @@ from peval.types import (
     Asked,
     Completion,
     Decoding,
-    Drawn,
     Example,
     Instruction,
-    Judged,
     Labelling,
     Likelihood,
     Message,
-    Moments,
     Posed,
     Query,
     Request,
@@ -45,6 +44,8 @@ COMMIT_EVERY_S = 1.0
 KEYS_PER_QUERY = 500
 SCAN_ABOVE_KEYS = 10_000
 
+COMPLETIONS = msgspec.json.Decoder(Completion)
+SCORES = msgspec.json.Decoder(Score)
 ENCODER = json.JSONEncoder(default=asdict, separators=(",", ":"))
 
 T = TypeVar("T")
@@ -195,7 +196,8 @@ class Store:
         """Those of the keys that have a completion; a failure is not one."""
         wanted = list(keys)
         if len(wanted) <= SCAN_ABOVE_KEYS:
-            return {key.hex() for (key,) in self._look_up("key", "completions", wanted)}
+            rows = chain.from_iterable(self._look_up("key", "completions", wanted))
+            return {key.hex() for (key,) in rows}
         # One pass over the index costs less than a million look-ups.
         with one_line_errors(self._path, self._n_acknowledged):
             held = set(chain.from_iterable(self._db.execute("SELECT key FROM completions")))
@@ -206,8 +208,10 @@ class Store:
         wanted = set(keys)
         found: dict[str, Completion] = {}
         for table in ("completions", "failures"):
-            for key, body in self._look_up("key, body", table, wanted - found.keys()):
-                found[key.hex()] = _completion(key.hex(), self._unpack(body))
+            for rows in self._look_up("key, body", table, wanted - found.keys()):
+                # A completion's key is that of its row.
+                lines = [b'{"key":"%s",%s' % (hexlify(k), self._json(b)[1:]) for k, b in rows]
+                found |= {one.key: one for one in _decoded(lines, COMPLETIONS)}
         return found
 
     def reuse(self, other: Path, keys: Iterable[str]) -> int:
@@ -233,8 +237,11 @@ class Store:
 
     def scores(self, score_keys: Iterable[str]) -> dict[str, Score]:
         """Scores by score key."""
-        rows = self._look_up("key, body", "scores", set(score_keys))
-        return {key.hex(): _score(self._unpack(body)) for key, body in rows}
+        found: dict[str, Score] = {}
+        for rows in self._look_up("key, body", "scores", set(score_keys)):
+            scores = _decoded([self._json(body) for _, body in rows], SCORES)
+            found |= zip((key.hex() for key, _ in rows), scores, strict=True)
+        return found
 
     def close(self) -> None:
         """Commit what waits and close the file; safe to call twice."""
@@ -270,10 +277,10 @@ class Store:
         with one_line_errors(self._path, self._n_acknowledged):
             return self._db.execute(query, values).fetchall()
 
-    def _look_up(self, columns: str, table: str, keys: Iterable[str]) -> Iterator[Any]:
-        for batch in _batched(keys, KEYS_PER_QUERY):
-            query = _query(columns, table, len(batch))
-            yield from self._read(query, [_blob(key) for key in batch])
+    def _look_up(self, columns: str, table: str, keys: Iterable[str]) -> Iterator[list[Any]]:
+        """Yield rows by key, some hundreds at a time; in the keys' order pages are near."""
+        for batch in _batched(sorted(keys), KEYS_PER_QUERY):
+            yield self._read(_query(columns, table, len(batch)), list(map(_blob, batch)))
 
     def _put_successes(self, rows: Sequence[tuple[bytes, bytes]]) -> int:
         """Insert and drop the failures this makes out of date; return how many were new."""
@@ -353,7 +360,11 @@ class Store:
         return packed
 
     def _unpack(self, body: bytes) -> Any:
-        return json.loads(self._decompressor.decompress(body))
+        return json.loads(self._json(body))
+
+    def _json(self, body: bytes) -> bytes:
+        text: bytes = self._decompressor.decompress(body)
+        return text
 
 
 def _query(columns: str, table: str, n_keys: int) -> str:
@@ -408,26 +419,13 @@ def _completion_fields(completion: Completion) -> dict[str, object]:
         "finish_reason": completion.finish_reason,
         "error": completion.error,
         "likelihoods": list(map(_likelihood_fields, completion.likelihoods)),
-        "more": [(one.text, one.token_ids, one.finish_reason) for one in completion.more],
+        "more": completion.more,
     }
-
-
-def _completion(key: str, fields: dict[str, Any]) -> Completion:
-    likelihoods = tuple(map(_likelihood, fields["likelihoods"]))
-    more = tuple(Drawn(text, tuple(ids), reason) for text, ids, reason in fields.get("more", ()))
-    found = {"token_ids": tuple(fields["token_ids"]), "likelihoods": likelihoods, "more": more}
-    return Completion(key=key, **{**fields, **found})
 
 
 def _likelihood_fields(one: Likelihood) -> tuple[object, ...]:
     moments = () if one.moments is None else ((one.moments.means, one.moments.deviations),)
     return (one.logprobs, one.is_greedy, *moments)
-
-
-def _likelihood(fields: list[Any]) -> Likelihood:
-    logprobs, is_greedy, *moments = fields
-    found = Moments(*map(tuple, moments[0])) if moments else None
-    return Likelihood(tuple(logprobs), is_greedy, found)
 
 
 def _score_fields(score: Score) -> dict[str, object]:
@@ -437,10 +435,16 @@ def _score_fields(score: Score) -> dict[str, object]:
         "status": score.status,
         "extracted": score.extracted,
         "why": score.why,
-        "judged": [(one.outcome, one.program, one.detail) for one in score.judged],
+        "judged": score.judged,
     }
 
 
-def _score(fields: dict[str, Any]) -> Score:
-    judged = tuple(Judged(*one) for one in fields.get("judged", ()))
-    return Score(**{**fields, "judged": judged})
+def _decoded(lines: Sequence[bytes], decoder: msgspec.json.Decoder[T]) -> list[T]:
+    """Return the nouns of rows' JSON, one a line.
+
+    What JSON does not have but Python writes (NaN, infinities, halves of surrogates), Python reads.
+    """
+    try:
+        return decoder.decode_lines(b"\n".join(lines))
+    except msgspec.DecodeError:
+        return [msgspec.convert(json.loads(line), decoder.type) for line in lines]

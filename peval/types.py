@@ -338,8 +338,7 @@ Asked = tuple[Posed, ...]
 """What one system was asked of one sample, part by part."""
 
 
-@dataclass(frozen=True)
-class Moments:
+class Moments(NamedTuple):
     """What log-probabilities to expect where a token stands, whichever token it is.
 
     ``means`` and ``deviations`` hold, for each position, mean and standard deviation of the
@@ -350,8 +349,7 @@ class Moments:
     deviations: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Likelihood:
+class Likelihood(NamedTuple):
     """How likely a continuation is after its prompt.
 
     ``logprobs`` holds the natural logarithm of each token's probability; ``is_greedy`` says that
@@ -369,8 +367,7 @@ class Likelihood:
         return math.fsum(self.logprobs)
 
 
-@dataclass(frozen=True, slots=True)
-class Drawn:
+class Drawn(NamedTuple):
     """One of several texts that were drawn for one prompt, and what ended it."""
 
     text: str
@@ -408,8 +405,7 @@ class Completion:
         return self.finish_reason == "length" or any(o.finish_reason == "length" for o in self.more)
 
 
-@dataclass(frozen=True)
-class Judged:
+class Judged(NamedTuple):
     """What became of one drawn program: ``outcome`` is "passed" or the kind of its failure.
 
     ``program`` is what was found in the text and run; None where it holds no code.

@@ -477,6 +477,19 @@ def test_likelihoods_come_back_to_the_last_bit(path: Path) -> None:
         assert store.completions([key]) == {key: scored}
 
 
+def test_what_json_lacks_comes_back(path: Path) -> None:
+    key, score_key = key_of("odd"), key_of("odd score")
+    infinite = Likelihood((float("-inf"), -0.5), False)
+    odd = Completion(key, "half a pair: \ud83d", (1,), "stop", likelihoods=(infinite,))
+    with Store(path) as store:
+        store.add(odd)
+        store.add(success(key_of("beside it")))
+        store.add_scores([(score_key, Score(key, {"perplexity": [float("inf"), 2]}))])
+    with Store(path) as store:
+        assert store.completions([key, key_of("beside it")])[key] == odd
+        assert store.scores([score_key])[score_key].values == {"perplexity": [float("inf"), 2]}
+
+
 def test_all_that_was_drawn_comes_back(path: Path) -> None:
     more = (Drawn("two", (2, 3), "length"), Drawn("", (), "stop"))
     drawn = Completion(key_of("drawn"), "one", (1,), "stop", more=more)

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from peval.types import (
     Adapter,
     Base,
@@ -19,9 +21,7 @@ from peval.types import (
     Decoding,
     Drawn,
     EngineSpec,
-    Likelihood,
     LoraRoom,
-    Moments,
     Request,
 )
 
@@ -104,17 +104,7 @@ def completion_message(completion: Completion) -> Message:
 
 def read_completion(message: Message) -> Completion:
     """Return the completion of a ``done`` message."""
-    fields = {name: value for name, value in message.items() if name != "event"}
-    likelihoods = tuple(map(_likelihood, fields["likelihoods"]))
-    more = tuple(Drawn(**{**one, "token_ids": tuple(one["token_ids"])}) for one in fields["more"])
-    ids = tuple(fields["token_ids"])
-    return Completion(**{**fields, "token_ids": ids, "likelihoods": likelihoods, "more": more})
-
-
-def _likelihood(fields: Message) -> Likelihood:
-    found = fields["moments"]
-    moments = Moments(tuple(found["means"]), tuple(found["deviations"])) if found else None
-    return Likelihood(tuple(fields["logprobs"]), fields["is_greedy"], moments)
+    return msgspec.convert(message, Completion)
 
 
 def failed(request: Request, why: str) -> Completion:
