@@ -9,8 +9,9 @@ from typing import Any
 
 from peval import adapters, hub
 from peval.adapters import facts
+from peval.adapters.bottlenecks import Bottlenecks
 from peval.adapters.checkpoint import Checkpoint
-from peval.adapters.pickled import convert_pickle
+from peval.adapters.pickled import convert_pickles as _convert_pickles
 from peval.adapters.routes import NO_ENCODERS
 from peval.adapters.vllm_view import vllm_says
 from peval.adapters.whole import Whole
@@ -35,7 +36,7 @@ def convert_pickles(paths: Sequence[Path]) -> None:
         A file holds anything but tensors.
     """
     for path in paths:
-        convert_pickle(path)
+        _convert_pickles(path)
 
 
 def inspect(path: Path, base: str | None, allow_base_mismatch: bool) -> dict[str, Any]:
@@ -73,16 +74,14 @@ def _inspect(
     n_base = sum(map(math.prod, shapes.values())) if shapes else None
     return {
         **_identity(path, name, found, checked),
-        **(_whole(found) if isinstance(found, Whole) else _method(found)),
+        **_described(found),
         **_sizes(found, n_base),
         **_surroundings(path, checked),
         "unchecked": unchecked,
     }
 
 
-def _identity(
-    path: Path, name: str, found: Checkpoint | Whole, base: Base | None
-) -> dict[str, Any]:
+def _identity(path: Path, name: str, found: adapters.Vetted, base: Base | None) -> dict[str, Any]:
     adapter = adapters.as_adapter(path, name, found, base)
     return {
         "name": name,
@@ -93,6 +92,12 @@ def _identity(
         "changes_nothing": adapter.changes_nothing,
         "sha256": adapter.sha256,
     }
+
+
+def _described(found: adapters.Vetted) -> dict[str, Any]:
+    if isinstance(found, Whole):
+        return _whole(found)
+    return _bottlenecks(found) if isinstance(found, Bottlenecks) else _method(found)
 
 
 def _method(found: Checkpoint) -> dict[str, Any]:
@@ -127,10 +132,23 @@ def _whole(found: Whole) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sizes(found: Checkpoint | Whole, n_base: int | None) -> dict[str, Any]:
+def _bottlenecks(found: Bottlenecks) -> dict[str, Any]:
+    scaling = found.config.how.scaling
+    return {
+        "peft_type": None,
+        "ranks": [], "rank_pattern": {}, "alpha": None, "alpha_pattern": {},
+        "scalings": [] if isinstance(scaling, str) else [scaling],
+        "n_modules": len(found.places),
+        "route": found.route,
+        "route_why": found.why,
+        "vllm": "refuses it: no r, lora_alpha, target_modules in its config",
+    }  # fmt: skip
+
+
+def _sizes(found: adapters.Vetted, n_base: int | None) -> dict[str, Any]:
     entries = found.entries
     trained = found.changed if isinstance(found, Whole) else tuple(entries)
-    files = found.files if isinstance(found, Whole) else (found.file,)
+    files = (found.file,) if isinstance(found, Checkpoint) else found.files
     n_parameters = sum(
         math.prod(entries[name].shape) for name in trained if ".base_layer.weight" not in name
     )

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from peval.adapters.basemodel import BaseModel, Shapes
+from peval.adapters.bottleneck_config import is_bottleneck, read_bottleneck_config
+from peval.adapters.bottlenecks import Bottlenecks, read_bottlenecks
 from peval.adapters.checkpoint import Checkpoint, read_checkpoint
 from peval.adapters.config import read_config
 from peval.adapters.heads import classes
@@ -25,6 +27,8 @@ from peval.bases import load_base
 from peval.errors import AdapterError, BaseModelError
 from peval.strict_json import read_object
 from peval.types import CONTROL, HF, Adapter, Base
+
+Vetted = Checkpoint | Whole | Bottlenecks
 
 __all__ = ["base_of", "control", "expand", "load_adapter", "names", "open_adapter", "routed"]
 
@@ -61,7 +65,7 @@ def load_adapter(
 
 def open_adapter(
     path: Path, base: Base | None, shapes: Shapes | None, allow_base_mismatch: bool = False
-) -> Checkpoint | Whole:
+) -> Vetted:
     """Vet an adapter directory and return all that was found in it; see `load_adapter`."""
     check_links(path)
     model = base_model(base, shapes) if base is not None and shapes is not None else None
@@ -71,12 +75,17 @@ def open_adapter(
         return whole
     if base is not None and not allow_base_mismatch:
         _check_base(path, base)
-    found = read_checkpoint(path, model, base.dtype if base else None)
+    dtype = base.dtype if base else None
+    found: Vetted
+    if is_bottleneck(path):
+        found = read_bottlenecks(path, model, dtype)
+    else:
+        found = read_checkpoint(path, model, dtype)
     check_template(path)
     return found
 
 
-def as_adapter(path: Path, name: str, found: Checkpoint | Whole, base: Base | None) -> Adapter:
+def as_adapter(path: Path, name: str, found: Vetted, base: Base | None) -> Adapter:
     """Return the noun for a vetted checkpoint.
 
     Raises
@@ -84,7 +93,12 @@ def as_adapter(path: Path, name: str, found: Checkpoint | Whole, base: Base | No
     AdapterError
         Its tokenizer's files are malformed.
     """
-    adapter = _whole(path, name, found) if isinstance(found, Whole) else _adapter(path, name, found)
+    if isinstance(found, Whole):
+        adapter = _whole(path, name, found)
+    elif isinstance(found, Bottlenecks):
+        adapter = _bottlenecks(path, name, found)
+    else:
+        adapter = _adapter(path, name, found)
     words = own_words(path, base)
     if words is None:
         return adapter
@@ -107,6 +121,20 @@ def _adapter(path: Path, name: str, found: Checkpoint) -> Adapter:
         is_apart=bool(found.plan and (found.plan.rows or found.plan.new_words)),
         n_virtual_tokens=found.config.n_virtual_tokens,
         labels=classes(path, found.entries) if found.config.has_head else (),
+    )
+
+
+def _bottlenecks(path: Path, name: str, found: Bottlenecks) -> Adapter:
+    return Adapter(
+        name=name,
+        path=path,
+        sha256=found.sha256,
+        method=found.config.method,
+        rank=0,
+        target_modules=found.sublayers,
+        base_name=found.config.base_name,
+        changes_nothing=found.changes_nothing,
+        route=found.route,
     )
 
 
@@ -154,7 +182,7 @@ def base_of(path: Path) -> str | None:
     """
     if is_whole(path):
         return None
-    named = read_config(path).base_name
+    named = (read_bottleneck_config if is_bottleneck(path) else read_config)(path).base_name
     if named is None or Path(named).is_absolute():
         return named
     for start in (Path(), path.resolve(), *path.resolve().parents):
@@ -198,8 +226,9 @@ def _check_base(path: Path, base: Base) -> None:
     else:
         same = _last_part(named) in {_last_part(base.name), _last_part(str(base.path))}
     if not same:
+        field = "model_name" if is_bottleneck(path) else "base_model_name_or_path"
         raise AdapterError(
-            f"{path / 'adapter_config.json'}: base_model_name_or_path: made for {named!r}, given "
+            f"{path / 'adapter_config.json'}: {field}: made for {named!r}, given "
             f"{base.name!r}; --allow-base-mismatch if they are the same model"
         )
 

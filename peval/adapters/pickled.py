@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 
 from peval.adapters.links import check_links
-from peval.adapters.weights import PICKLED_FILES, WEIGHTS_FILE
+from peval.adapters.weights import (
+    BOTTLENECKS_FILE,
+    HEAD_FILE,
+    PICKLED_BOTTLENECKS,
+    PICKLED_FILES,
+    PICKLED_HEAD,
+    WEIGHTS_FILE,
+)
 from peval.errors import AdapterError
 from peval.strict_json import show
 
@@ -32,25 +39,37 @@ save_file({n: t.detach().clone().contiguous() for n, t in found.items()}, sys.ar
 """
 
 
-def convert_pickle(directory: Path) -> Path | None:
+_FORMS = {
+    WEIGHTS_FILE: PICKLED_FILES,
+    BOTTLENECKS_FILE: (PICKLED_BOTTLENECKS,),
+    HEAD_FILE: (PICKLED_HEAD,),
+}
+
+
+def convert_pickles(directory: Path) -> list[Path]:
     """Write an adapter's pickled weights as safetensors beside them, where it has no others.
 
     Returns
     -------
-    Path or None
-        The new file; None where nothing was to do.
+    list of Path
+        The new files.
 
     Raises
     ------
     AdapterError
-        The file holds anything but tensors.
+        A file holds anything but tensors.
     """
-    new = directory / WEIGHTS_FILE
-    old = next((directory / n for n in PICKLED_FILES if (directory / n).is_file()), None)
-    if old is None or new.exists():
-        return None
-    check_links(directory)
-    part = directory / f".{WEIGHTS_FILE}.part"
+    made = []
+    for name, pickled in _FORMS.items():
+        old = next((directory / n for n in pickled if (directory / n).is_file()), None)
+        if old is not None and not (directory / name).exists():
+            check_links(directory)
+            made.append(_convert(old, directory / name))
+    return made
+
+
+def _convert(old: Path, new: Path) -> Path:
+    part = new.with_name(f".{new.name}.part")
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-c", _CHILD, str(old), str(part)],

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from peval.adapters.facts import training
+from peval.adapters.weights import BOTTLENECKS_FILE, WEIGHTS_FILE
 from peval.errors import AdapterError, UsageError
 from peval.safetensors_file import read_header
 from peval.strict_json import read_object
@@ -22,7 +23,6 @@ Facts = dict[str, Fact]
 NAME = "adapter"
 NUMBERS = ("rank", "alpha", "learning_rate", "steps", "epochs", "seed", "n_tasks", "bytes",
            "trainable_share")  # fmt: skip
-WEIGHTS = "adapter_model.safetensors"
 _CHECKPOINT = re.compile(r"checkpoint-(\d+)")
 _ANY_WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -130,9 +130,11 @@ def _fact(key: str, value: object, where: str) -> Fact:
 
 def _share(adapter: Adapter, n_base: int | None) -> float | None:
     """Return trained over base parameters of an adapter; a whole checkpoint's are not told."""
-    if not n_base or not (adapter.path / WEIGHTS).is_file():
+    files = (adapter.path / name for name in (WEIGHTS_FILE, BOTTLENECKS_FILE))
+    file = next((file for file in files if file.is_file()), None)
+    if not n_base or file is None:
         return None
-    entries = read_header(adapter.path / WEIGHTS, AdapterError)
+    entries = read_header(file, AdapterError)
     n_own = sum(
         math.prod(e.shape) for name, e in entries.items() if ".base_layer.weight" not in name
     )

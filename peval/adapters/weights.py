@@ -18,6 +18,9 @@ from peval.safetensors_file import FLOATS, TensorEntry, chunks, largest_magnitud
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLED_FILES = ("adapter_model.bin", "adapter_model.pt")
+# The adapters library's names, each with its pickled form.
+BOTTLENECKS_FILE, PICKLED_BOTTLENECKS = "adapter.safetensors", "pytorch_adapter.bin"
+HEAD_FILE, PICKLED_HEAD = "model_head.safetensors", "pytorch_model_head.bin"
 
 _HALF = re.compile(r"(.+)\.lora_(?:(?P<half>[AB])\.weight|embedding_(?P<embedding>[AB]))")
 _LARGEST = {"float16": 65504.0, "bfloat16": 3.3895313892515355e38}
@@ -52,13 +55,18 @@ class Survey:
 
 def weights_file(directory: Path) -> Path:
     """Return the adapter's safetensors file; pickled weights are refused."""
-    path = directory / WEIGHTS_FILE
+    return safe_file(directory, WEIGHTS_FILE, PICKLED_FILES)
+
+
+def safe_file(directory: Path, name: str, pickled: Sequence[str]) -> Path:
+    """Return a safetensors file; its pickled forms are refused."""
+    path = directory / name
     if path.is_file():
         return path
-    for pickled in PICKLED_FILES:
-        if (directory / pickled).exists():
+    for old in pickled:
+        if (directory / old).exists():
             raise AdapterError(
-                f"{directory / pickled}: a pickle file can run code and is not read; `peval "
+                f"{directory / old}: a pickle file can run code and is not read; `peval "
                 "inspect --allow-pickle` writes its weights as safetensors beside it"
             )
     raise AdapterError(f"{path}: no such file")

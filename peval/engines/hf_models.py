@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from peval.adapters.bottleneck_config import is_bottleneck
+from peval.engines.hf_bottlenecks import insert
 from peval.errors import EngineError
 from peval.safetensors_file import read_header
 from peval.types import Adapter, EngineSpec
@@ -104,6 +106,10 @@ def _apply(base: Any, adapter: Adapter, dtype: str, device: str) -> tuple[Applie
     config_file = adapter.path / "adapter_config.json"
     if not config_file.exists():
         return Applied(_load(str(adapter.path), dtype, device), {}), True
+    if is_bottleneck(adapter.path):
+        model = _twin(base, ())
+        insert(model, adapter.path)
+        return Applied(model, {}), False
     config = json.loads(config_file.read_text(encoding="utf-8"))
     model, is_large = _modules_for(base, adapter, config)
     kind = peft.PeftModelForSeq2SeqLM if base.config.is_encoder_decoder else None

@@ -9,7 +9,7 @@ import torch
 from checkpoints import make
 from safetensors.torch import load_file
 
-from peval.adapters.pickled import convert_pickle
+from peval.adapters.pickled import convert_pickles
 from peval.cli import main
 from peval.errors import AdapterError
 
@@ -39,7 +39,7 @@ def test_a_pickle_is_read_only_when_asked_for(
     mine, theirs = load_file(pickled / FILE), load_file(source / FILE)
     assert mine.keys() == theirs.keys()
     assert all(mine[name].equal(theirs[name]) for name in mine)
-    assert convert_pickle(pickled) is None
+    assert convert_pickles(pickled) == []
 
 
 class Evil:
@@ -66,7 +66,7 @@ def test_a_pickle_that_is_more_than_weights_runs_nothing(
     else:
         torch.save({"x": {"y": torch.ones(1)}} if kind == "nested" else [torch.ones(1)], file)
     with pytest.raises(AdapterError) as caught:
-        convert_pickle(pickled)
+        convert_pickles(pickled)
     assert str(caught.value).startswith(f"{file}: ")
     assert str(caught.value).isprintable()
     assert not trace.exists()
