@@ -19,6 +19,7 @@ from peval.coding import UNSANDBOXED, Sandbox, is_code
 from peval.forgetting import judged
 from peval.items import items
 from peval.judging import concluded
+from peval.judging.concluded import is_opponent
 from peval.lineup import Lineup, Part
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
@@ -145,7 +146,11 @@ def _estimates(
     base: list[Adapter | None] = [None] if None in part.systems else []
     for who in (*base, *adapters):
         system = part.systems[who.name if who else None]
-        yield from results.estimates(part.task, part.items, who, system, sign, how)
+        found = results.estimates(part.task, part.items, who, system, sign, how)
+        if part.task.reader == "judge" and is_opponent(part.task, who.name if who else None):
+            # Half of a win by rule: nothing was measured that could be uncertain.
+            found = (dataclasses.replace(one, low=one.value, high=one.value) for one in found)
+        yield from found
 
 
 def _comparisons(part: Part, adapters: Sequence[Adapter], n_parts: int) -> Iterator[Comparison]:

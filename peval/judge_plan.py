@@ -13,6 +13,7 @@ from typing import Any
 
 from peval.bases import load_base
 from peval.errors import DataError, JudgeError, RunError, UsageError
+from peval.judging.concluded import BASE
 from peval.judging.judges import Judge, load_judge
 from peval.judging.opponents import read_reference
 from peval.judging.place import FOLDER, Place, item_of, texts_of
@@ -22,7 +23,6 @@ from peval.rundir import PLANNED, RunDir, digest, task_of
 from peval.store import Store
 from peval.types import Message, Request
 
-BASE = "base"
 TARGETS = "targets"
 TOKENS_PER_BYTE = 0.25
 _TUNED = re.compile(r"([-_.](instruct|chat|it|sft|dpo|hf|base))+$")
@@ -119,8 +119,7 @@ def prepared(job: Judging) -> Iterator[Work]:
     for against, only in _opponents(job, how, manifest):
         about: dict[str, Any] = {
             "against": against, "tasks": list(said), "limit": job.limit, "nulls": job.nulls,
-            "seed": job.seed, "orders": how.orders,
-
+            "seed": job.seed, "orders": how.orders, "file": _file_sha256(against),
         }  # fmt: skip
         place = Place(rundir.path / FOLDER / _label(how, about))
         kept = place.read() if place.about.exists() else {}
@@ -235,6 +234,11 @@ def _texts_against(
     if against == BASE or against is None or not Path(against).is_file():
         return {}
     return read_reference(Path(against), items)
+
+
+def _file_sha256(against: str | None) -> str | None:
+    """Return the hash of a file of reference answers: a changed one is another opponent."""
+    return file_sha256(Path(against)) if against and Path(against).is_file() else None
 
 
 def _own_references(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:

@@ -41,7 +41,7 @@ def judge(job: Judging, progress: Progress, opener: Callable[..., Engine] | None
     """
     stopped = None
     for work in prepared(job):
-        work.place.write(work.about)
+        work.place.write({"has_begun": False, **work.about})
         with Store(work.place.store) as store:
             keep(store, work)
             _take_over(store, job, work)
@@ -51,7 +51,7 @@ def judge(job: Judging, progress: Progress, opener: Callable[..., Engine] | None
                 stopped = str(error)
             finally:
                 progress.close()
-            _note(work.place, job, stopped)
+            _note(work.place, stopped)
         if stopped:
             progress.note(stopped)
             break
@@ -126,16 +126,18 @@ def _ask(
     keys = [request.key for request in work.requests]
     done = store.done(keys)
     todo = [request for request in work.requests if request.key not in done]
+    engine = opener(job, work) if todo else None
+    work.place.write(work.place.read() | {"has_begun": True})  # from here on there is a result
     progress.start(work.requests, done)
-    if not todo:
+    if engine is None:
         return
-    with closing(opener(job, work)) as engine:
+    with closing(engine):
         for completion in engine.complete(todo):
             committed = store.add(completion)
             progress.finished(committed + store.flush(), [completion])
 
 
-def _note(place: Place, job: Judging, stopped: str | None) -> None:
+def _note(place: Place, stopped: str | None) -> None:
     """Write down what was spent and why asking stopped."""
     spent = Budget(place.spending, None).spent_usd if place.spending.exists() else 0.0
     place.write(place.read() | {"spent_usd": spent, "stopped": stopped})

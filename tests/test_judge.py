@@ -124,7 +124,13 @@ def test_trouble_loses_nothing_and_invents_nothing(run: Path, tmp_path: Path) ->
         judge(job(calm, url), Silent())
     server = JudgeServer(numbered)
     kinds: list[Any] = [(429, {"Retry-After": "0.01"}), (503, {}), 0.05, "die", (408, {})]
-    server.trouble = lambda n: kinds[n % 11] if n % 11 < len(kinds) else None
+
+    def trouble(n: int) -> Any:
+        """Meet each call with up to six troubles in a row, each another."""
+        attempt, size = server.calls[:n].count(server.calls[n]), len(str(server.calls[n]))
+        return kinds[(size + attempt) % len(kinds)] if attempt < size % 7 else None
+
+    server.trouble = trouble
     with serving(server) as url:
         judge(job(run, url), Silent())
     assert server.n_calls > len(set(map(str, server.calls)))

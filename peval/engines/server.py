@@ -254,7 +254,9 @@ class ServerEngine:
         )
 
     def _clean(self, error: Exception) -> str:
-        text = " ".join(str(error).split())[:160]
+        # The client's own words for a lost connection hide the cause.
+        told = error.__cause__ if str(error) == "Connection error." and error.__cause__ else error
+        text = " ".join(str(told).split())[:160].rstrip(".")
         return text.replace(self._key, "[key]") if self._key != "none" else text
 
     def _take_turn(self) -> None:

@@ -18,6 +18,7 @@ from peval.store import Store
 from peval.types import Asked, Completion, Request, Sample, Score, Task
 
 N_EXAMPLES = 3
+BASE = "base"
 OPPONENTS = "opponents of "
 METRICS = {
     "pairwise": ("win_rate", "discrete_win_rate"),
@@ -51,6 +52,8 @@ def judged(
     found = []
     for place in places(rundir):
         about = place.read()
+        if not about["has_begun"]:
+            continue
         with Store(place.store) as kept:
             calls = kept.requests()
             verdicts = kept.completions(call.key for call in calls)
@@ -72,6 +75,11 @@ def _opponents(store: Store) -> dict[str, dict[str, tuple[str, ...]]]:
         for task, by_id in store.samples().items()
         if task.startswith(OPPONENTS)
     }
+
+
+def is_opponent(task: Task, system: str | None) -> bool:
+    """Tell whether a system is what a judge held the others against."""
+    return bool(task.settings["against"] == (BASE if system is None else system))
 
 
 @dataclass(frozen=True)
@@ -201,7 +209,7 @@ def tournaments(found: Sequence[Judged]) -> list[dict[str, Any]]:
         pairs: dict[tuple[str | None, str | None], dict[str, float]] = {}
         for one in some:
             opponent = one.finding["against"]
-            other = None if opponent == "base" else opponent
+            other = None if opponent == BASE else opponent
             for system, by_id in one.outcomes.items():
                 if system == other or str(system).startswith("null:"):
                     continue

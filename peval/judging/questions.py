@@ -155,8 +155,8 @@ class Asking:
             return _wordless(turn, self.judge.kind == "pairwise")
         if turn and (turn > 1 or not found.startswith("turn-2")):
             what = "no prompt 'turn-2'" if turn == 1 else "prompts for two at most"
-            raise JudgeError(f"{self.judge.name}: {self.task.name} has {turn + 1} turns or more, "
-                             f"and this judge has {what}")  # fmt: skip
+            raise JudgeError(f"{self.judge.name}: {self.task.name} has several turns, and this "
+                             f"judge has {what}")  # fmt: skip
         return found, prompts[found]
 
 

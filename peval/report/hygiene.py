@@ -81,8 +81,11 @@ def notes(view: View) -> list[str]:
 
 
 def _troubles(view: View) -> Iterator[Estimate]:
-    """Yield the headline estimates of systems and tasks that had any trouble."""
-    for task in view.tasks:
+    """Yield the headline estimates of systems and tasks that had any trouble.
+
+    Judges look at the same answers again, and their section says what they left open.
+    """
+    for task in (one for one in view.tasks if one["reader"] != "judge"):
         for system in view.systems:
             e = view.estimate(task["name"], headline(task), system)
             if e is not None and any(getattr(e, kind) for kind in KINDS):
