@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def table_of(
     of_scores = {"status": pa.array([s.status if s else None for s in scores], pa.string())}
     if any(s and s.judged for s in scores):
         columns |= _of_programs([scores[i] for i in sample[request]], columns["draw"].to_pylist())
-    for metric in sorted({m for s in scores if s for m in s.values}):
+    for metric in sorted(set(chain.from_iterable(s.values for s in scores if s))):
         of_scores[metric] = _metric([s.values.get(metric) if s else None for s in scores])
     columns |= _chosen_rows(of_scores, sample[request])
     return pa.table(columns)

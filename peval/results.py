@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from types import NoneType
 from typing import Any, Literal
 
 import numpy as np
@@ -257,11 +258,12 @@ def only(system: Answers, kept: NDArray[np.bool_]) -> Answers:
 
 
 def _unasked(task: Task, scores: Sequence[Score | None]) -> dict[str, NDArray[np.bool_]]:
-    masks = {
-        metric: np.array([s is not None and s.values.get(metric, 0) is None for s in scores])
-        for metric in task.metrics
-    }
-    return {metric: mask for metric, mask in masks.items() if mask.any()}
+    masks = {}
+    for metric in task.metrics:
+        if any(s.values.get(metric, 0) is None for s in scores if s):
+            asked = [s is None or s.values.get(metric, 0) is not None for s in scores]
+            masks[metric] = ~np.array(asked)
+    return masks
 
 
 def _is_empty(completion: Completion) -> bool:
@@ -274,8 +276,8 @@ def _is_empty(completion: Completion) -> bool:
 
 def column(values: Sequence[Any]) -> NDArray[Any]:
     """Return numbers as floats with NaN where there is none, anything else as objects."""
-    if all(value is None or isinstance(value, int | float) for value in values):
-        return np.array([math.nan if value is None else value for value in values], dtype=float)
+    if all(issubclass(kind, int | float | NoneType) for kind in set(map(type, values))):
+        return np.array(values, dtype=float)
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column

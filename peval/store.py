@@ -178,7 +178,7 @@ class Store:
         """Commit what waits and return its keys; if that fails it still waits."""
         if not self._waiting:
             return []
-        rows = [(_blob(c.key), self._pack(_completion_fields(c))) for c in self._waiting]
+        rows = [(bytes.fromhex(c.key), self._pack(_completion_fields(c))) for c in self._waiting]
         failed = [c.finish_reason == "error" for c in self._waiting]
         with self._transaction():
             self._db.executemany(
@@ -223,7 +223,7 @@ class Store:
             for batch in _batched(missing, KEYS_PER_QUERY):
                 query = _query("key, body", "completions", len(batch))
                 with one_line_errors(other):
-                    rows = source.execute(query, [_blob(key) for key in batch]).fetchall()
+                    rows = source.execute(query, [bytes.fromhex(key) for key in batch]).fetchall()
                 with self._transaction():
                     n_copied += self._put_successes(rows)
         return n_copied
@@ -231,7 +231,9 @@ class Store:
     def add_scores(self, rows: Iterable[tuple[str, Score]]) -> None:
         """Commit scores under their own keys, 256 at a time; a later score replaces an earlier."""
         for batch in _batched(rows, COMMIT_ROWS):
-            packed = [(_blob(key), self._pack(_score_fields(score))) for key, score in batch]
+            packed = [
+                (bytes.fromhex(key), self._pack(_score_fields(score))) for key, score in batch
+            ]
             with self._transaction():
                 self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", packed)
 
@@ -280,7 +282,7 @@ class Store:
     def _look_up(self, columns: str, table: str, keys: Iterable[str]) -> Iterator[list[Any]]:
         """Yield rows by key, some hundreds at a time; in the keys' order pages are near."""
         for batch in _batched(sorted(keys), KEYS_PER_QUERY):
-            yield self._read(_query(columns, table, len(batch)), list(map(_blob, batch)))
+            yield self._read(_query(columns, table, len(batch)), list(map(bytes.fromhex, batch)))
 
     def _put_successes(self, rows: Sequence[tuple[bytes, bytes]]) -> int:
         """Insert and drop the failures this makes out of date; return how many were new."""
@@ -335,7 +337,7 @@ class Store:
         self, request: Request, seen: dict[object, int]
     ) -> tuple[bytes, str, str, str | None, int, int, bool, int | None, int]:
         return (
-            _blob(request.key),
+            bytes.fromhex(request.key),
             request.task,
             request.sample_id,
             request.adapter,
@@ -375,10 +377,6 @@ def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
-
-
-def _blob(key: str) -> bytes:
-    return bytes.fromhex(key)
 
 
 def _json(value: object) -> bytes:
