@@ -66,7 +66,11 @@ class Tally:
         self._first_s: float | None = None
 
     def start(self, requests: Sequence[Request], done: Iterable[str]) -> None:
-        """Count what is asked; requests of one key are answered together."""
+        """Count what is asked; requests of one key are answered together.
+
+        What was asked before is answered by now, and may be asked once more.
+        """
+        self._cells = {}
         for request in requests:
             cell = (request.adapter or "base", request.task)
             self.total[cell] += 1

@@ -38,6 +38,16 @@ def test_the_clock_starts_with_the_first_answer(now_s: list[float]) -> None:
     assert tally.rates() == "0 tokens/s"
 
 
+def test_what_is_asked_once_more_counts_once_more(now_s: list[float]) -> None:
+    tally = Tally()
+    for n_rounds in (1, 2):
+        tally.start(REQUESTS, [])
+        assert (tally.done.total(), tally.total.total()) == (4 * (n_rounds - 1), 4 * n_rounds)
+        tally.finished(["a", "b", "c"], [ANSWER])
+        assert tally.done == tally.total
+    assert tally.n_new == 8
+
+
 def test_lines_are_plain_and_few(now_s: list[float]) -> None:
     stream = io.StringIO()
     lines = Lines(stream)

@@ -8,6 +8,7 @@ completions.parquet; `report` writes the report from both files.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
@@ -29,6 +30,11 @@ WORDS = [f"word{i}" for i in range(2_000)]
 HOW = Decoding(max_tokens=4)
 
 
+def key(name: str | None, sample: Sample) -> str:
+    """Return a key that, as real ones, says nothing of its neighbours."""
+    return hashlib.sha256(f"{name} {sample.id}".encode()).hexdigest()
+
+
 def make(path: Path, n_adapters: int, n_items: int) -> None:
     """Write a run that is answered and scored, but not concluded."""
     rng = np.random.default_rng(0)
@@ -45,7 +51,7 @@ def make(path: Path, n_adapters: int, n_items: int) -> None:
     with Store(rundir.store) as store:
         for number, name in enumerate(names):
             requests = [
-                Request(f"{number:032x}{i:032x}", "task", s.id, name, (i % 997, *range(20)), HOW)
+                Request(key(name, s), "task", s.id, name, (i % 997, *range(20)), HOW)
                 for i, s in enumerate(samples)
             ]
             store.put_plan({"task": samples}, requests)
