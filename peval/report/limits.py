@@ -43,14 +43,14 @@ def _noise(view: View) -> tuple[Text, ...]:
         below += ["; " if below else "", Code(c.adapter), " on ", Code(c.task)]
     n_below = sum(c.is_noise for c in found)
     more = f" and {n_below - 6:,} more" if n_below > 6 else ""
-    said: Text = (" No difference lies below that.",)
-    if below:
-        said = (" Below that, and so marked ≈, are: ", *below, f"{more}.")
-    floor = (
+    moved = (
         f"; by that alone a difference moves by up to {max(floors):.2g} points" if floors else ""
     )
+    said: Text = (", and none is as small as that.",) if floors else (".",)
+    if below:
+        said = ("; no larger than that, and so marked ≈, are ", *below, f"{more}.")
     return ((f"Asked once more in other batches, {n_changed:,} of {n_items:,} answers came out "
-             f"otherwise{floor}.", *said),)  # fmt: skip
+             f"otherwise{moved}", *said),)  # fmt: skip
 
 
 def _headline_of(view: View, task: str) -> str:

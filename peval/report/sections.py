@@ -113,9 +113,9 @@ def _scores(found: Found) -> Iterator[Section]:
 
 
 def _noise(view: View) -> Text:
-    if all(c.noise_floor is None for c in view.results.comparisons):
+    if not any(c.is_noise for c in view.results.comparisons):
         return ()
-    return (", ", Code("≈"), " no larger than what the engine alone makes of one adapter")
+    return (", ", Code("≈"), " no larger than what the engine alone makes")
 
 
 def _differences(found: Found) -> Iterator[Section]:
