@@ -44,7 +44,12 @@ def make_base(path: Path) -> Path:
         vocab_size=N_WORDS, decoder_start_token_id=START, eos_token_id=EOS, pad_token_id=START,
         feed_forward_proj="gated-gelu", tie_word_embeddings=False,
     )  # fmt: skip
-    transformers.T5ForConditionalGeneration(config).save_pretrained(path)
+    model = transformers.T5ForConditionalGeneration(config)
+    # transformers 5 ties what it makes, but reads what is not tied.
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(N_WORDS, 32))
+    model.save_pretrained(path)
+    written = json.loads((path / "config.json").read_text()) | {"tie_word_embeddings": False}
+    (path / "config.json").write_text(json.dumps(written))
     for file in (TOY / "base").glob("tokenizer*"):
         shutil.copy(file, path)
     words = json.loads((path / "tokenizer.json").read_text())

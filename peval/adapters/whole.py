@@ -11,6 +11,7 @@ from typing import Any
 from peval.adapters.basemodel import BaseModel
 from peval.adapters.config import CONFIG_FILE
 from peval.adapters.heads import whole_head
+from peval.adapters.model_config import meaning
 from peval.adapters.preflight import Entries, check_dtypes, is_words, refuse
 from peval.adapters.weights import survey
 from peval.bases import encodes, weight_files
@@ -20,13 +21,6 @@ from peval.strict_json import read_object, show
 from peval.types import HF, MERGE, Base
 
 MODEL_CONFIG = "config.json"
-# Settings that say how a model was saved or is driven, not what its weights mean.
-_FREE = frozenset({
-    "_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache", "vocab_size",
-    "bos_token_id", "eos_token_id", "pad_token_id", "architectures", "unsloth_version",
-    "unsloth_fixed", "initializer_range", "attention_dropout", "id2label", "label2id",
-    "num_labels", "problem_type",
-})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,8 +98,9 @@ def read_whole(path: Path, base: Base | None, model: BaseModel | None) -> Whole:
 
 def _check_config(file: Path, config: Mapping[str, Any], model: BaseModel) -> None:
     """Refuse another architecture: only weights are put into the base's engine, not settings."""
-    for field in sorted({*config, *model.config} - _FREE):
-        mine, theirs = config.get(field), model.config.get(field)
+    own, base = meaning(config), meaning(model.config)
+    for field in sorted({*own, *base}):
+        mine, theirs = own.get(field), base.get(field)
         if mine != theirs:
             raise AdapterError(f"{file}: {field}: {show(mine)}, the base has {show(theirs)}")
 

@@ -62,6 +62,21 @@ def test_logits_are_those_of_the_adapters_library(
         assert (mine - theirs).abs().max() <= TOLERANCE, name
 
 
+def test_an_output_layer_beside_it_must_be_the_embedding_of_a_tied_base(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    table = load_file(TOY / "base" / "model.safetensors")["model.embed_tokens.weight"].float()
+    base = load_base(str(TOY / "base"))
+    adapters = []
+    for name, head in (("same", table), ("other", table + 1)):
+        path = shutil.copytree(bottlenecks.GOLDEN / "toy", tmp_path / name)
+        save_file({"lm_head.weight": head}, path / "model_head.safetensors")
+        adapters.append(load_adapter(path, name, base, weight_shapes(base)))
+    models = HfModels(EngineSpec("hf", base, tuple(adapters), "float32", 64, 0), "cpu")
+    assert models.refused.keys() == {"other"}
+    assert "is not the base's output layer" in models.refused["other"]
+
+
 @pytest.mark.engine
 @pytest.mark.timeout(300)
 def test_score_puts_one_beside_a_lora(tmp_path: Path) -> None:
