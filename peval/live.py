@@ -11,7 +11,7 @@ from typing import Any
 
 from peval import routing
 from peval.api import job_of, open_engine, score_job
-from peval.engines import SupervisedEngine
+from peval.engines import SupervisedEngine, WatchedEngine
 from peval.engines.room import room_for
 from peval.errors import UsageError
 from peval.prepare import Setup, prepare
@@ -130,7 +130,7 @@ class Scorer:
         if len(specs) > 1 or setup.engine != "vllm":
             self.close()
             return open_engine(setup, progress)
-        return Lent(self._adopted(specs[0], setup.rundir.engine_log, progress))
+        return Lent(self._adopted(specs[0], setup.rundir.engine_log, progress), specs[0])
 
     def _adopted(self, spec: EngineSpec, log: Path, progress: Progress) -> SupervisedEngine:
         self._room = room_for(spec, self._room)
@@ -145,8 +145,9 @@ class Scorer:
 class Lent:
     """The live engine in the hands of one run, which cannot close it."""
 
-    def __init__(self, engine: SupervisedEngine) -> None:
+    def __init__(self, engine: SupervisedEngine, spec: EngineSpec) -> None:
         self._engine = engine
+        self._watched = WatchedEngine(engine, spec)
         self._n_starts_before = engine.n_starts
 
     @property
@@ -154,13 +155,18 @@ class Lent:
         """One less than the engine's starts during this run."""
         return self._engine.n_starts - self._n_starts_before - 1
 
+    @property
+    def up_at_s(self) -> float | None:
+        """When the engine gave its first answer in this run."""
+        return self._watched.up_at_s
+
     def launch(self) -> None:
         """Begin to start, without waiting."""
         self._engine.launch()
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion per distinct request key."""
-        return self._engine.complete(requests)
+        return self._watched.complete(requests)
 
     def close(self) -> None:
         """Leave the engine up for the next run."""

@@ -168,7 +168,7 @@ def answer(
                 progress.finished(store.add(completion), [completion])
             progress.finished(store.flush(), [])
     finally:
-        spent = meter.sitting(_n_starts(setup, engine))
+        spent = meter.sitting(_n_starts(setup, engine), getattr(engine, "up_at_s", None))
         if meter.was_needed:
             _note_cost(setup.rundir, spent)
     if spent.n_answered >= ENOUGH_TO_TIME:

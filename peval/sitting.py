@@ -13,8 +13,8 @@ from peval.types import Completion, Request
 class Sitting:
     """One process's share of a run. Tokens are those of prompts asked and of answers written.
 
-    ``wall_s`` runs from the first request to the last answer, ``starting_s`` of it until the first
-    answer.
+    ``wall_s`` runs from the first request to the last answer, ``starting_s`` of it until the
+    engine's first answer.
     """
 
     wall_s: float
@@ -51,12 +51,13 @@ class Meter:
         self._n_prompt_tokens += self._prompts.get(completion.key, 0)
         self._n_tokens += sum(len(one.token_ids) for one in completion.drawn)
 
-    def sitting(self, n_engine_starts: int) -> Sitting:
-        """Return what was spent until now."""
+    def sitting(self, n_engine_starts: int, up_at_s: float | None = None) -> Sitting:
+        """Return what was spent until now; ``up_at_s`` is when the engine began to answer."""
         now_s = time.monotonic()
+        first_s = min(self._first_s or now_s, up_at_s or now_s)
         return Sitting(
             wall_s=round(now_s - self._opened_s, 3),
-            starting_s=round((self._first_s or now_s) - self._opened_s, 3),
+            starting_s=round(max(0.0, first_s - self._opened_s), 3),
             n_engine_starts=n_engine_starts,
             n_answered=self.n_answered,
             n_prompt_tokens=self._n_prompt_tokens,

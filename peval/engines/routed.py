@@ -26,6 +26,16 @@ class RoutedEngine:
             for adapter in spec.adapters
         }
 
+    @property
+    def up_at_s(self) -> float | None:
+        """When the first of them gave its first answer; None where that is not known."""
+        return getattr(self._engines[0], "up_at_s", None)
+
+    @property
+    def n_restarts(self) -> int:
+        """How often engines were replaced."""
+        return sum(int(getattr(engine, "n_restarts", 0)) for engine in self._engines)
+
     def launch(self) -> None:
         """Begin to start the first engine, and do not wait for it."""
         self._engines[0].launch()

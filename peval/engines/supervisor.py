@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,7 +139,7 @@ class SupervisedEngine:
             self._on_event(f"engine has to start again: {why}")
             self.close()
 
-    def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+    def complete(self, requests: Iterable[Request]) -> Generator[Completion]:
         """Yield one completion per distinct request key, as they finish.
 
         Leaving the iterator early kills the worker, because its answers are stale by then.
@@ -160,6 +160,11 @@ class SupervisedEngine:
             self._busy = False
             if flight.in_flight:
                 self._kill()
+
+    def replace(self, why: str) -> None:
+        """Throw the worker away, whatever it is doing; the next request starts another."""
+        self._kill()
+        self._death = why
 
     def close(self) -> None:
         """Stop the worker and everything it started; safe to call twice."""
