@@ -77,7 +77,7 @@ class Scorer:
         self._out = Path(out)
         self._progress = progress or Silent()
         self._room = LoraRoom(max_adapters, max_lora_rank or 0, tuple(target_modules))
-        self._engine: SupervisedEngine | None = None
+        self._engine: WatchedEngine | None = None
         self._earlier: Path | None = None
         self._n_past_starts = 0
 
@@ -130,13 +130,14 @@ class Scorer:
         if len(specs) > 1 or setup.engine != "vllm":
             self.close()
             return open_engine(setup, progress)
-        return Lent(self._adopted(specs[0], setup.rundir.engine_log, progress), specs[0])
+        return Lent(self._adopted(specs[0], setup.rundir.engine_log, progress))
 
-    def _adopted(self, spec: EngineSpec, log: Path, progress: Progress) -> SupervisedEngine:
+    def _adopted(self, spec: EngineSpec, log: Path, progress: Progress) -> WatchedEngine:
         self._room = room_for(spec, self._room)
         spec = replace(spec, room=self._room)
         if self._engine is None:
-            self._engine = SupervisedEngine(spec, log, progress.note)
+            engine = SupervisedEngine(spec, log, progress.note)
+            self._engine = WatchedEngine(engine, spec, progress.note)
         else:
             self._engine.adopt(spec)
         return self._engine
@@ -145,9 +146,8 @@ class Scorer:
 class Lent:
     """The live engine in the hands of one run, which cannot close it."""
 
-    def __init__(self, engine: SupervisedEngine, spec: EngineSpec) -> None:
+    def __init__(self, engine: WatchedEngine) -> None:
         self._engine = engine
-        self._watched = WatchedEngine(engine, spec)
         self._n_starts_before = engine.n_starts
 
     @property
@@ -158,7 +158,7 @@ class Lent:
     @property
     def up_at_s(self) -> float | None:
         """When the engine gave its first answer in this run."""
-        return self._watched.up_at_s
+        return self._engine.up_at_s
 
     def launch(self) -> None:
         """Begin to start, without waiting."""
@@ -166,7 +166,7 @@ class Lent:
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
         """Yield one completion per distinct request key."""
-        return self._watched.complete(requests)
+        return self._engine.complete(requests)
 
     def close(self) -> None:
         """Leave the engine up for the next run."""

@@ -48,8 +48,10 @@ def open_engine(
     """
     opened: list[tuple[EngineSpec, Engine]] = []
     for spec in specs:
-        engine = SupervisedEngine(spec, log_path, on_event)
-        opened.append((spec, WatchedEngine(engine, spec) if spec.kind == "vllm" else engine))
+        engine: Engine = (supervised := SupervisedEngine(spec, log_path, on_event))
+        if spec.kind == "vllm":
+            engine = WatchedEngine(supervised, spec, on_event)
+        opened.append((spec, engine))
     return opened[0][1] if len(opened) == 1 else RoutedEngine(opened)
 
 

@@ -21,9 +21,12 @@ _MAX_POISONS_PER_ADAPTER = 3
 
 
 class Flight:
-    """The requests of one stream, from their source to their answers."""
+    """The requests of one stream, from their source to their answers.
 
-    def __init__(self, requests: Iterable[Request]) -> None:
+    A source may yield None while its next request depends on answers that are still in flight.
+    """
+
+    def __init__(self, requests: Iterable[Request | None]) -> None:
         self._source = _distinct(requests)
         self._waiting: deque[Request] = deque()
         self._suspects: set[str] = set()
@@ -38,9 +41,9 @@ class Flight:
         return bool(self.in_flight) or self._fill()
 
     def _fill(self) -> bool:
-        """Make sure that the next request is at hand; False at the end."""
+        """Make sure that the next request is at hand; False at the end, or for now."""
         if not self._waiting:
-            self._waiting.extend(itertools.islice(self._source, 1))
+            self._waiting.extend(filter(None, itertools.islice(self._source, 1)))
         return bool(self._waiting)
 
     def take(self, window: int) -> Iterator[Request]:
@@ -96,9 +99,11 @@ class Flight:
         return None
 
 
-def _distinct(requests: Iterable[Request]) -> Iterator[Request]:
+def _distinct(requests: Iterable[Request | None]) -> Iterator[Request | None]:
     seen: set[str] = set()
     for request in requests:
-        if request.key not in seen:
+        if request is None:
+            yield None
+        elif request.key not in seen:
             seen.add(request.key)
             yield request

@@ -139,8 +139,8 @@ class SupervisedEngine:
             self._on_event(f"engine has to start again: {why}")
             self.close()
 
-    def complete(self, requests: Iterable[Request]) -> Generator[Completion]:
-        """Yield one completion per distinct request key, as they finish.
+    def complete(self, requests: Iterable[Request | None]) -> Generator[Completion]:
+        """Yield one completion per distinct request key, as they finish; None is no request yet.
 
         Leaving the iterator early kills the worker, because its answers are stale by then.
 

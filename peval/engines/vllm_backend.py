@@ -183,8 +183,8 @@ class VllmBackend:
 def _prepare_platform() -> bool:
     """Set what vLLM reads from the environment; return whether it will run on the CPU."""
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would keep our pipes
-    # A NaN in one row has silently spoilt other rows; a dead engine is the better outcome.
-    os.environ.setdefault("VLLM_RAISE_ON_LOGIT_NANS", "1")
+    # A NaN stays in the cache and spoils the rows that get its blocks; a dead engine is better.
+    os.environ["VLLM_RAISE_ON_LOGIT_NANS"] = "1"
     from vllm.platforms import current_platform
 
     if not current_platform.is_cpu():
