@@ -30,7 +30,7 @@ HELD_S = 5.0
 """Answers wait for a canary until there are so many, or the first of them has waited so long."""
 CHANGED_NAT = {"float32": 0.02}
 CHANGED_NAT_HALF = 0.3
-"""Mean difference that is a change, by dtype; other batches made none at all for the toy on a CPU."""
+"""Mean difference that is a change, by dtype; other batches alone made none on a CPU (toy)."""
 _N_PROMPT, _N_TOKENS = 16, 12
 
 
