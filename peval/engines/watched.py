@@ -58,12 +58,12 @@ class _Stream:
             self.held_since_s = time.monotonic()
         self.held.append(completion)
 
-    def wants_canary(self, every: int) -> bool:
-        """Whether it is time for the next one."""
+    def wants_canary(self, every: int, is_last: bool) -> bool:
+        """Whether it is time for the next one; the last one waits for all answers."""
         if self.canary is not None or not self.held:
             return False
         is_late = time.monotonic() - self.held_since_s >= HELD_S
-        return not self.open or len(self.held) >= every or is_late
+        return len(self.held) >= every or is_late or (is_last and not self.open)
 
     def released(self) -> list[Completion]:
         """Return what a good canary vouches for."""
@@ -228,7 +228,7 @@ class WatchedEngine:
         waiting = iter(requests)
         request = next(waiting, None)
         while request or stream.open or stream.held or stream.canary:
-            if stream.wants_canary(self._every):
+            if stream.wants_canary(self._every, is_last=request is None):
                 canary = self._canary(witness)
                 stream.canary, stream.n_vouched = canary.key, len(stream.held)
                 yield canary

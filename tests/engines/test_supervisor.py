@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from peval.engines import SupervisedEngine
@@ -17,11 +18,12 @@ from peval.errors import EngineError
 from peval.types import Base, Decoding, EngineSpec, Request
 
 ROOT = Path(__file__).parents[2]
+SITE = str(Path(msgspec.__file__).parents[1])  # for workers that start without looking (-S)
 
 # Echoes each prompt. The first prompt token says how to misbehave; ``scratch`` counts starts.
 FAKE = f"""
 import json, os, signal, sys, time
-sys.path.insert(0, {str(ROOT)!r})
+sys.path += {[str(ROOT), SITE]!r}
 from peval.engines.worker import fork_guard
 requests, events, guard = map(int, sys.argv[2:5])
 fork_guard(guard, (requests, events))

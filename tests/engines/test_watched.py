@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from scripted import TOY
 
@@ -22,11 +23,12 @@ from peval.types import MERGE, Adapter, Base, Completion, Decoding, EngineSpec, 
 
 IS_SLOW = os.environ.get("PEVAL_SLOW") == "1"
 ROOT = Path(__file__).parents[2]
+SITE = str(Path(msgspec.__file__).parents[1])  # for workers that start without looking (-S)
 
 # From the fourth request of the adapters that spoil it on, it answers wrong without a word.
 FAKE = f"""
 import json, os, sys, time
-sys.path.insert(0, {str(ROOT)!r})
+sys.path += {[str(ROOT), SITE]!r}
 from peval.engines.worker import fork_guard
 requests, events, guard = map(int, sys.argv[2:5])
 fork_guard(guard, (requests, events))
@@ -50,8 +52,7 @@ for line in inbox:
     time.sleep(options.get("slow_s", 0))
     is_spoilt = n_bad > 3 or n_bad and r["adapter"] is None and options.get("base_at_once")
     value = options.get("value", float("nan")) if is_spoilt else -1.0
-    likelihoods = [dict(logprobs=[value] * len(c), is_greedy=True, moments=None)
-                   for c in r["choices"]]
+    likelihoods = [([value] * len(c), True, None) for c in r["choices"]]
     say(event="done", key=r["key"], text="wrong" if is_spoilt else "right", token_ids=[1, 2, 3],
         finish_reason="stop", error=None, likelihoods=likelihoods, more=[])
 """
@@ -123,7 +124,7 @@ def test_canaries_change_no_answer_and_are_none(tmp_path: Path) -> None:
     assert right(bench.said(mixed([None, "a"], 50))) == {"None", "a"}
     assert bench.n_starts == 1
     n_canaries = sum("canary" in line for line in bench.log)
-    assert 1 + 100 // 16 <= n_canaries <= 2 + 100 // 16 + 1
+    assert 1 + 100 // (16 + 8) <= n_canaries <= 2 + 100 // 16  # 8 more may be in flight
 
 
 @pytest.mark.parametrize("value", [float("nan"), -9.0])
