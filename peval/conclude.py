@@ -17,6 +17,7 @@ from peval import families, pools, programs, results
 from peval.baselines import BASELINES
 from peval.coding import UNSANDBOXED, Sandbox, is_code
 from peval.forgetting import judged
+from peval.generalization import generalization
 from peval.items import items
 from peval.judging import concluded
 from peval.judging.concluded import is_opponent
@@ -133,6 +134,7 @@ def _results(manifest: Mapping[str, Any], parts: Sequence[Part]) -> Results:
             row for p in parts if is_code(p.task) for row in programs.rows(p.task, p.scores)
         ),
         noise=tuple(dataclasses.asdict(one) for one in measured),
+        generalization=generalization([part.task for part in parts], lined_up, estimates),
     )
     rule = read_rule(manifest.get("select", "last"), [part.task.name for part in parts])
     return dataclasses.replace(found, sweep=sweep(found, _outputs(parts), rule))

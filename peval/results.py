@@ -47,7 +47,8 @@ class Results:
     ``baselines`` have the shape of estimates, with a baseline's name as adapter. ``run`` tells
     what was run and whether it is "complete" or "partial". ``memorization`` holds what its report
     needs beside estimates: curves, the blind check, overlaps; it is empty without training data.
-    ``sweep`` is described in `peval.sweeps`; ``noise`` holds `peval.noise.Noise`.
+    ``sweep`` is described in `peval.sweeps`; ``noise`` holds `peval.noise.Noise`;
+    ``generalization`` is described in `peval.generalization`.
     ``judged`` holds what judges found, beside their estimates: diagnostics, null answers, ratings,
     agreement; it is empty where nobody judged.
     """
@@ -63,6 +64,7 @@ class Results:
     sweep: Record = field(default_factory=dict)
     noise: tuple[Record, ...] = ()
     judged: Record = field(default_factory=dict)
+    generalization: Record = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -148,6 +150,7 @@ class Results:
             sweep=record.get("sweep", {}),
             noise=tuple(record.get("noise", ())),
             judged=record.get("judged", {}),
+            generalization=record.get("generalization", {}),
         )
 
 

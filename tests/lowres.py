@@ -17,7 +17,7 @@ from scripted import TOY
 
 LABELS = ("unacceptable", "acceptable")
 WORDS = (" No", " Yes")  # the verbalizers of LABELS
-N_STEPS = 20
+N_STEPS = 40
 WIDTH = 64
 
 Item = tuple[str, int]
@@ -59,7 +59,7 @@ def make_base(kind: str, folder: Path) -> Path:
     torch.manual_seed(0)
     sizes: dict[str, Any] = {
         "vocab_size": 1152, "hidden_size": WIDTH, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+        "num_attention_heads": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
         "max_position_embeddings": 1024,
     }  # fmt: skip
     if kind == "opt":
@@ -69,13 +69,23 @@ def make_base(kind: str, folder: Path) -> Path:
         model: Any = transformers.OPTForCausalLM(config)
     else:
         config = transformers.LlamaConfig(
-            **sizes, intermediate_size=2 * WIDTH, num_key_value_heads=4, tie_word_embeddings=True
+            **sizes, intermediate_size=2 * WIDTH, num_key_value_heads=2, tie_word_embeddings=True
         )
         model = transformers.LlamaForCausalLM(config)
     model.save_pretrained(folder)
-    for file in (TOY / "base").glob("tokenizer*"):
-        shutil.copy(file, folder)
+    _write_tokenizer(folder)
     return folder
+
+
+def _write_tokenizer(folder: Path) -> None:
+    """Write the toy's tokenizer, which learnt no English, with `WORDS` as tokens of their own."""
+    shutil.copy(TOY / "base" / "tokenizer_config.json", folder)
+    whole = json.loads((TOY / "base" / "tokenizer.json").read_text())
+    model = whole["model"]
+    for first, second in (("\u0120N", "o"), ("Y", "es"), ("\u0120", "Yes")):
+        model["vocab"][first + second] = len(model["vocab"])
+        model["merges"].append([first, second])
+    (folder / "tokenizer.json").write_text(json.dumps(whole))
 
 
 def train_head(
@@ -101,8 +111,8 @@ def train_head(
     return out
 
 
-def train_words(base: Path, out: Path, items: Sequence[Item], seed: int) -> Path:
-    """Train a LoRA to answer ``SENTENCE ?`` with one of `WORDS`, and save it."""
+def train_words(base: Path, out: Path, items: Sequence[Item], seed: int, lora: bool = True) -> Path:
+    """Train a model, or a LoRA, to answer ``SENTENCE ?`` with one of `WORDS`, and save it."""
     import peft
     import torch
     import transformers
@@ -112,10 +122,11 @@ def train_words(base: Path, out: Path, items: Sequence[Item], seed: int) -> Path
     words = [tokenizer("a" + word, add_special_tokens=False)["input_ids"][1:] for word in WORDS]
     assert all(len(word) == 1 for word in words), words
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    config = peft.LoraConfig(
-        task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]
-    )
-    model = peft.get_peft_model(model, config)
+    if lora:
+        config = peft.LoraConfig(
+            task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]
+        )
+        model = peft.get_peft_model(model, config)
     targets = torch.tensor([word[0] for word in words])
     asked = [(f"{text} ?", label) for text, label in items]
     _train(model, base, asked, seed, lambda m, ids, y: torch.nn.functional.cross_entropy(

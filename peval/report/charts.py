@@ -103,6 +103,15 @@ class Strip:
 
 
 @dataclass(frozen=True)
+class Domains:
+    """Scores out of domain (y) against those in domain (x), a group for each setting."""
+
+    x_title: str
+    y_title: str
+    groups: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
 class Curve:
     """One system's pairs of false and true positive rates, ascending."""
 
@@ -120,4 +129,4 @@ class Roc:
     lowest: float
 
 
-Chart = Forest | Scatter | Heat | Lines | Strip | Roc
+Chart = Forest | Scatter | Heat | Lines | Strip | Domains | Roc

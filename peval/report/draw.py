@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from peval.report.charts import Chart, Dot, Forest, Heat, Lines, Panel, Roc, Scatter, Strip
+from peval.report.charts import Chart, Domains, Dot, Forest, Heat, Lines, Panel, Roc, Scatter, Strip
+from peval.report.draw_domains import draw_domains
 from peval.report.draw_plane import draw_lines, draw_scatter
 from peval.report.draw_roc import draw_roc
 from peval.report.format import SAME
@@ -47,6 +48,8 @@ def draw(name: str, chart: Chart) -> str:
             return draw_scatter(name, chart)
         case Lines():
             return draw_lines(name, chart)
+        case Domains():
+            return draw_domains(name, chart)
         case Roc():
             return draw_roc(name, chart)
 

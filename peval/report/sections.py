@@ -12,6 +12,7 @@ from peval.judging.template import visible
 from peval.metrics import is_share
 from peval.report import (
     cost,
+    domains,
     hygiene,
     judged,
     memory,
@@ -146,6 +147,10 @@ def _sweep(found: Found) -> Iterator[Section]:
     yield from sweeps.sections(found.view)
 
 
+def _domains(found: Found) -> Iterator[Section]:
+    yield from domains.sections(found.view)
+
+
 def _memory(found: Found) -> Iterator[Section]:
     yield from memory.sections(found.view)
 
@@ -232,6 +237,6 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _pools, _scores, _differences, _kept, _judged, _memory, _sweep, _programs,
+    _decision, _pools, _scores, _differences, _kept, _judged, _memory, _domains, _sweep, _programs,
     _categories, _other_metrics, _flips, _cost, _hygiene, _limits, _provenance,
 )  # fmt: skip

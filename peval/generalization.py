@@ -1,0 +1,123 @@
+"""Sentence classification beside its majority class, and out of domain beside in domain.
+
+Works on scores alone. In domain and out of domain are different items, so the interval of their
+difference joins those of the two means (Zou and Donner 2008, the method of variance estimates
+recovery); the majority class is held against a system item by item.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from peval.baselines import majority_target
+from peval.results import Answers
+from peval.stats.intervals import difference_interval
+from peval.types import Estimate, Sample, Task
+
+METRIC = "accuracy"
+
+Record = dict[str, Any]
+Part = tuple[Sequence[Sample], Mapping[str | None, Answers]]
+
+
+def generalization(
+    tasks: Sequence[Task], parts: Mapping[str, Part], estimates: Iterable[Estimate]
+) -> Record:
+    """Return what `results.json` says of it; nothing where no sentences are classified.
+
+    Returns
+    -------
+    dict
+        ``majority``: for each task the majority class's accuracy, and for each system its
+        difference to that with a 95 % interval. ``pairs``: for each task out of domain with one in
+        domain their common sentences (``n_shared`` of ``n_out``) and for each system both
+        accuracies and their difference, out of domain less in domain, with a 95 % interval.
+    """
+    mine = [task for task in tasks if task.reader == "nlu"]
+    if not mine:
+        return {}
+    whole = {
+        (e.task, e.adapter): e for e in estimates if e.group is None and e.metric == METRIC
+    }  # fmt: skip
+    return {
+        "majority": [_majority(task.name, *parts[task.name]) for task in mine],
+        "pairs": [_pair(one, other, parts, whole) for one, other in _pairs(mine)],
+    }
+
+
+def _majority(
+    task: str, samples: Sequence[Sample], systems: Mapping[str | None, Answers]
+) -> Record:
+    guesses = majority_target(samples)
+    guessed = np.array([float(guesses[s.id] in s.targets) for s in samples])
+    clusters = [sample.cluster for sample in samples]
+    return {
+        "task": task,
+        "value": float(guessed.mean()),
+        "gains": [
+            {"adapter": name, **_gain(answers.values[METRIC] - guessed, clusters)}
+            for name, answers in systems.items()
+        ],
+    }
+
+
+def _gain(differences: Any, clusters: Sequence[str]) -> Record:
+    there = ~np.isnan(differences)
+    if not there.any():
+        return {"value": None, "low": None, "high": None}
+    kept = [cluster for cluster, is_there in zip(clusters, there, strict=True) if is_there]
+    found = difference_interval(differences[there], kept)
+    return {"value": found.value, "low": found.low, "high": found.high}
+
+
+def _pairs(tasks: Sequence[Task]) -> Iterator[tuple[Task, Task]]:
+    """Yield tasks in domain with those out of domain, asked with as many demonstrations."""
+    for other in tasks:
+        wanted = other.settings.get("in_domain")
+        n_shots = other.settings.get("shots")
+        for one in tasks:
+            is_it = one.name in (wanted, f"{wanted}-{n_shots or 0}-shot")
+            is_rest = one.settings.get("without") == other.settings.get("data")
+            if wanted and (is_it or is_rest) and one.settings.get("shots") == n_shots:
+                yield one, other
+
+
+def _pair(
+    one: Task,
+    other: Task,
+    parts: Mapping[str, Part],
+    estimates: Mapping[tuple[str, str | None], Estimate],
+) -> Record:
+    (inner, systems), (outer, _) = parts[one.name], parts[other.name]
+    inside, outside = ({s.input for s in many if s.input} for many in (inner, outer))
+    found = {
+        name: (estimates.get((one.name, name)), estimates.get((other.name, name)))
+        for name in systems
+    }
+    return {
+        "in_domain": one.name,
+        "out_of_domain": other.name,
+        "n_shared": len(inside & outside),
+        "n_out": len(outside),
+        "systems": [
+            {"adapter": name, **_gap(a, b)}
+            for name, (a, b) in found.items()
+            if a is not None and b is not None and None not in (a.value, b.value)
+        ],
+    }
+
+
+def _gap(one: Estimate, other: Estimate) -> Record:
+    """Return both values and their difference, with the interval that theirs make."""
+    a, b = one.value or 0.0, other.value or 0.0
+    low = high = None
+    if None not in (one.low, one.high, other.low, other.high):
+        bounds = [float(x) for x in (one.low, one.high, other.low, other.high) if x is not None]
+        a_low, a_high, b_low, b_high = bounds
+        low = b - a - math.hypot(b - b_low, a_high - a)
+        high = b - a + math.hypot(b_high - b, a - a_low)
+    return {"in_domain": a, "out_of_domain": b, "gap": b - a, "low": low, "high": high}

@@ -1,0 +1,167 @@
+"""Sentence classification end to end on toy checkpoints, really trained: heads, words, contexts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import jsonschema
+import lowres
+import pytest
+
+import peval
+from peval.errors import AdapterError
+from peval.results import Results
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(400),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("one_thread"),
+]
+SCHEMA = json.loads((Path(peval.__file__).parent / "results.schema.json").read_text())
+N_DEV, N_OOD, N_SHARED = 560, 540, 516
+RUNS = [(m, shots, seed) for m in ("full", "lora") for shots in (4, 64) for seed in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, one_thread: None) -> Path:
+    """Data whose sets share 516 sentences, and eight finetunes of a tiny OPT, one of them twice."""
+    folder = tmp_path_factory.mktemp("lowres")
+    dev, ood = lowres.sentences(N_DEV, 2), lowres.sentences(N_OOD - N_SHARED, 3, True)
+    lowres.write_data(folder / "data", dev, [*dev[:N_SHARED], *ood])
+    base = lowres.make_base("opt", folder / "opt")
+    facts = ["adapter,method,shots,seed"]
+    for method, shots, seed in RUNS:
+        name = f"{method}-{shots}-{seed}"
+        items = lowres.sentences(64, 1)[:shots]
+        out = lowres.train_head(base, folder / "runs" / name, items, seed, method == "lora")
+        if method == "lora":
+            lowres.write_labels(out)
+        facts.append(f"{name},{method},{shots},{seed}")
+    shutil.copytree(folder / "runs" / "full-64-0", folder / "runs" / "full-64-2")
+    facts.append("full-64-2,full,64,2")
+    (folder / "facts.csv").write_text("\n".join(facts) + "\n")
+    return folder
+
+
+def value(found: Results, task: str, system: str | None) -> float:
+    """Return an accuracy."""
+    accuracy = found.estimate(task, "accuracy", system).value
+    assert accuracy is not None
+    return accuracy
+
+
+@pytest.fixture(scope="module")
+def heads(place: Path) -> Results:
+    return peval.score(
+        base=str(place / "opt"), adapters=[str(place / "runs" / "*")], suite="lowres-cola",
+        profile="lowres-2024", data_dir=str(place / "data"), dtype="float32",
+        facts=str(place / "facts.csv"), out=str(place / "run"), select="best:cola",
+    )  # fmt: skip
+
+
+def test_heads_learn_what_they_were_trained_on(heads: Results) -> None:
+    assert heads.complete
+    assert len(heads.adapters) == 9
+    best = max(value(heads, "cola", a["name"]) for a in heads.adapters)
+    assert best > value(heads, "cola", "majority-target") + 0.1
+    whole = json.loads(json.dumps(heads.to_dict()))
+    jsonschema.validate(whole["generalization"], SCHEMA["properties"]["generalization"])
+
+
+def test_a_copy_counts_once(heads: Results, place: Path) -> None:
+    assert (heads.sweep["n_adapters"], heads.sweep["n_effective"]) == (9, 8)
+    assert heads.sweep["duplicates"] == [
+        {"adapters": ["full-64-0", "full-64-2"], "alike_in": "weights"}
+    ]
+    assert {len(s["adapters"]) for s in heads.sweep["settings"]} == {2}
+    assert "Of 9 adapters there are 8 different ones" in (place / "run" / "report.md").read_text()
+
+
+def test_shared_sentences_are_found_and_said(heads: Results, place: Path) -> None:
+    first, rest = heads.generalization["pairs"]
+    assert (first["in_domain"], first["n_shared"], first["n_out"]) == ("cola", N_SHARED, N_OOD)
+    assert (rest["in_domain"], rest["n_shared"]) == ("cola-without-ood", 0)
+    report = (place / "run" / "report.md").read_text()
+    assert report.count("**Overlap**") == 1
+    assert "516 of 540 sentences of `cola-ood` are in `cola` too" in report
+
+
+def test_gaps_and_gains(heads: Results) -> None:
+    pair = heads.generalization["pairs"][1]
+    assert len(pair["systems"]) == 9
+    for row in pair["systems"]:
+        one = value(heads, "cola-without-ood", row["adapter"])
+        assert row["gap"] == pytest.approx(value(heads, "cola-ood", row["adapter"]) - one)
+        assert row["low"] < row["gap"] < row["high"]
+    majority = value(heads, "cola", "majority-target")
+    found = heads.generalization["majority"][0]
+    assert found["value"] == majority
+    for gain in found["gains"]:
+        assert gain["value"] == pytest.approx(value(heads, "cola", gain["adapter"]) - majority)
+        assert gain["low"] <= gain["value"] <= gain["high"]
+
+
+def test_table_and_scatter(heads: Results, place: Path) -> None:
+    report = (place / "run" / "report.md").read_text()
+    for name in ("full, shots 4", "full, shots 64", "lora, shots 4", "lora, shots 64"):
+        assert f"| {name} | 2 |" in report
+    for theme in ("light", "dark"):
+        drawn = place / "run" / "figures" / f"domains-cola-cola-ood-{theme}.svg"
+        assert "<svg" in drawn.read_text()
+    warned = "**Below the majority class**" in report
+    for task in heads.generalization["majority"]:
+        means = {g["adapter"]: g["value"] for g in task["gains"]}
+        for setting in heads.sweep["settings"]:
+            mean = sum(means[a] for a in setting["adapters"]) / len(setting["adapters"])
+            assert mean >= 0 or warned
+
+
+def test_classes_without_names_are_asked_for(place: Path) -> None:
+    bare = place / "bare"
+    shutil.copytree(place / "runs" / "lora-4-0", bare, dirs_exist_ok=True)
+    (bare / "config.json").unlink()
+    with pytest.raises(AdapterError, match=r"LABEL_0, LABEL_1.*--labels"):
+        peval.score(
+            base=str(place / "opt"), adapters=[str(bare)], tasks=["cola"], profile="lowres-2024",
+            data_dir=str(place / "data"), out=str(place / "none"),
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def words(place: Path) -> Results:
+    """Eight Llamas trained to say Yes or No beside their base, asked in contexts too, in vLLM."""
+    base = lowres.make_base("llama", place / "llama")
+    lowres.write_data(place / "small", lowres.sentences(60, 4), lowres.sentences(40, 5, True))
+    facts = ["adapter,method,shots,seed"]
+    for method, shots, seed in RUNS:
+        name = f"{method}-{shots}-{seed}"
+        items = lowres.sentences(64, 1)[:shots]
+        lowres.train_words(base, place / "words" / name, items, seed, method == "lora")
+        facts.append(f"{name},{method},{shots},{seed}")
+    (place / "words.csv").write_text("\n".join(facts) + "\n")
+    return peval.score(
+        base=str(base), adapters=[str(place / "words" / "*")], suite="lowres-cola",
+        profile="llmft-minimal", shots=[0, 4], contexts=2, dtype="float32", limit=20,
+        facts=str(place / "words.csv"), data_dir=str(place / "small"), out=str(place / "run-words"),
+        engine_options={"enforce_eager": True},
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not os.environ.get("PEVAL_SLOW"), reason="two minutes: set PEVAL_SLOW=1")
+def test_words_and_contexts_in_vllm(words: Results) -> None:
+    assert words.complete
+    assert words.run["serving"]["engine"].startswith("vllm")
+    pairs = [(p["in_domain"], p["out_of_domain"]) for p in words.generalization["pairs"]]
+    assert pairs == [
+        (f"{name}-{k}-shot", f"cola-ood-{k}-shot")
+        for k in (0, 4)
+        for name in ("cola", "cola-without-ood")
+    ]
+    for name in [None, *(a["name"] for a in words.adapters)]:
+        assert words.estimate("cola-4-shot", "accuracy", name).n_clusters == 2
+    best = max(value(words, "cola-0-shot", a["name"]) for a in words.adapters)
+    assert best > value(words, "cola-0-shot", "majority-target") + 0.1
