@@ -21,6 +21,7 @@ PAGES = (
     "docs/tulu.md",
     "docs/coding.md",
     "docs/instruction.md",
+    "docs/judges.md",
     "docs/memorization.md",
     "docs/runs.md",
     "docs/report.md",
