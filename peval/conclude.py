@@ -189,10 +189,14 @@ def _noise(part: Part) -> Iterator[Noise]:
 def _decided(
     comparisons: Sequence[Comparison], parts: Sequence[Part], groups: Sequence[Pool]
 ) -> tuple[Comparison, ...]:
-    """Return the comparisons with adjusted p-values and what they say of forgetting."""
-    headlines = {part.task.name: part.task.metrics[0] for part in parts}
+    """Return the comparisons with adjusted p-values and what they say of forgetting.
+
+    What only describes open answers is for exploring: no run is about it alone.
+    """
+    scored = [part.task for part in parts if not is_open(part.task)]
+    headlines = {task.name: task.metrics[0] for task in scored}
     headlines |= {pool.name: pool.metric for pool in reversed(groups)}
-    margins = {part.task.name: part.task.margin for part in parts}
+    margins = {task.name: task.margin for task in scored}
     return judged(families.adjusted(comparisons, headlines), margins)
 
 

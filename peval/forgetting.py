@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from peval.metrics import higher_is_better, is_share
+from peval.metrics import higher_is_better, is_neutral, is_share
 from peval.stats import Interval, Verdict, retention
 from peval.types import Comparison
 
@@ -24,7 +24,7 @@ def judged(
 
 
 def _judged(c: Comparison, margin: float | None) -> Comparison:
-    if c.group is not None or margin is None or not is_share(c.metric):
+    if c.group is not None or margin is None or not is_share(c.metric) or is_neutral(c.metric):
         return c
     return dataclasses.replace(c, margin=margin, retention=verdict(c, margin))
 

@@ -34,6 +34,11 @@ def is_neutral(metric: str) -> bool:
     return _name(metric) in _NEUTRAL
 
 
+def describes(metric: str) -> bool:
+    """Tell whether a metric says what an open answer is like, and not whether it is good."""
+    return _name(metric) in _DEFECTS | _NEUTRAL
+
+
 def _name(metric: str) -> str:
     """Return a metric's name without what follows it: a filter, an attack, a prefix's length."""
     return metric.partition(",")[0].partition("@")[0]

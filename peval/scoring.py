@@ -17,6 +17,7 @@ from peval.errors import DataError, PevalError, TaskError
 from peval.memorization.aggregates import aggregates as probe_aggregates
 from peval.memorization.scores import SCORER_VERSION as PROBE_VERSION
 from peval.memorization.scores import probe_values
+from peval.metrics import describes
 from peval.scorers import extraction, ifeval, labels, open_text, squad
 from peval.scorers.choice import score_choice
 from peval.scorers.extraction import RULES, score_answer
@@ -180,7 +181,7 @@ def _value(
 
 def is_open(task: Task) -> bool:
     """Tell whether a task's answers can be described without a judge, but not scored."""
-    return task.metrics[0] == open_text.OPEN_METRICS[0]
+    return describes(task.metrics[0])
 
 
 def _open_values(task: Task, sample: Sample, answers: Sequence[Completion]) -> Mapping[str, Any]:

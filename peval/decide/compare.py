@@ -17,6 +17,7 @@ from peval.decide.pairs import Pair, check_signatures, check_tasks, common_rows,
 from peval.decide.runs import FinishedRun, Scores, in_progress, read_run
 from peval.errors import RunError, UsageError
 from peval.families import LEVEL, PRIMARY, adjusted, counts
+from peval.metrics import describes
 from peval.results import Record, is_there, paired
 from peval.rundir import task_of
 from peval.scoring import aggregates
@@ -93,7 +94,7 @@ def compare(
             for metric in block.metrics:
                 unlike.update(dict.fromkeys(check_signatures(pair, task, metric, ignore)))
             blocks.append(block)
-    headlines = {block.task: block.metrics[0] for block in blocks}
+    headlines = {b.task: b.metrics[0] for b in blocks if not describes(b.metrics[0])}
     found = adjusted([c for b in blocks for c in _comparisons(b, len(blocks))], headlines)
     return Compared(
         comparisons=_readjusted(found, blocks, adjustment),
@@ -215,7 +216,7 @@ def _readjusted(
         p_values = stats.benjamini_hochberg([c.p_value or 0.0 for c in primary])
         adjusted_p = {_key(c): float(p) for c, p in zip(primary, p_values, strict=True)}
     else:
-        adjusted_p = _max_t(blocks)
+        adjusted_p = _max_t([b for b in blocks if not describes(b.metrics[0])])
     return tuple(
         dataclasses.replace(c, p_adjusted=adjusted_p.get(_key(c), 1.0))
         if c.family == PRIMARY
@@ -231,6 +232,8 @@ def _key(c: Comparison) -> tuple[str, str, str | None]:
 def _max_t(blocks: Sequence[_Block]) -> dict[tuple[str, str, str | None], float]:
     """Return the primary family's p-values by one permutation of all pairs at once."""
     tasks = list(dict.fromkeys(block.task for block in blocks))
+    if not tasks:
+        return {}
     by_task = {task: [block for block in blocks if block.task == task] for task in tasks}
     p_values = stats.max_t([_matrix(by_task[task]) for task in tasks], SEED)
     return {

@@ -29,7 +29,8 @@ Numbers = NDArray[np.float64]
 class Block:
     """One system's answers to one task: row numbers, ids and headline scores, NaN for none.
 
-    An item asked in parts is named by its last row. ``n_tokens`` were written.
+    An item asked in parts is named by its last row. ``n_tokens`` were written, in ``n_answers``:
+    an item has several where it has turns, parts or draws.
     """
 
     task: str
@@ -37,6 +38,7 @@ class Block:
     rows: Rows
     ids: Rows
     scores: Numbers
+    n_answers: int
     n_tokens: int
 
 
@@ -136,6 +138,7 @@ def _blocks(path: Path, results: Results) -> Iterator[Block]:
             rows=rows,
             ids=mine[last],
             scores=scores.get(heads.get(task, ""), nothing)[rows],
+            n_answers=int(end - start),
             n_tokens=int(n_tokens[start:end].sum()),
         )
 

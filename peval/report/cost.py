@@ -48,7 +48,7 @@ def cost_table(view: View, answers: Answers) -> Table:
     rows = []
     for system in view.systems:
         blocks = [b for b in answers.blocks.values() if b.system == system]
-        n, n_tokens = sum(len(b.rows) for b in blocks), sum(b.n_tokens for b in blocks)
+        n, n_tokens = sum(b.n_answers for b in blocks), sum(b.n_tokens for b in blocks)
         each = n_tokens / n if n else None
         mean = number_cell(each, NONE if each is None else f"{each:,.1f}")
         route = "base" if system is None else routes[system]

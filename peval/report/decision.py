@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from peval.report.described import in_short
 from peval.report.document import Code, Strong, Text
 from peval.report.format import OPEN, counted, is_same, mark
 from peval.report.hygiene import trouble_words
@@ -136,5 +137,5 @@ def _share(n: int, n_tasks: int) -> str:
 
 
 SENTENCES: tuple[Callable[[View], Iterator[Text]], ...] = (
-    _gains, _losses, _mixed, recalled, _same, _kept, _undecided, _alone,
+    _gains, _losses, _mixed, recalled, _same, _kept, in_short, _undecided, _alone,
 )  # fmt: skip

@@ -84,7 +84,14 @@ def _chat(view: View) -> tuple[Text, ...]:
 
 
 def _few_clusters(view: View) -> tuple[Text, ...]:
-    few = [(t["name"], t["n_clusters"]) for t in view.tasks if 1 < t["n_clusters"] < FEW_CLUSTERS]
+    found = [t for t in view.tasks if 1 < t["n_clusters"] < FEW_CLUSTERS]
+    alone = [(t["name"], t["n_samples"]) for t in found if t["n_clusters"] == t["n_samples"]]
+    few = [(t["name"], t["n_clusters"]) for t in found if t["n_clusters"] < t["n_samples"]]
+    lead = "Items of one task resemble each other, so tasks are what counts: "
+    return (*_few(lead, few), *_few("There are few items: ", alone))
+
+
+def _few(lead: str, few: list[tuple[str, int]]) -> tuple[Text, ...]:
     if not few:
         return ()
     said: list[str | Code] = []
@@ -92,7 +99,7 @@ def _few_clusters(view: View) -> tuple[Text, ...]:
         said += [", " if said else "", Code(name), f" has {n}"]
     more = f" and {len(few) - 6} more have as few" if len(few) > 6 else ""
     return ((
-        "Items of one task resemble each other, so tasks are what counts: ", *said,
+        lead, *said,
         f"{more}. With so few, intervals are wide and a missing difference proves little.",
     ),)  # fmt: skip
 
@@ -105,14 +112,15 @@ def _families(view: View) -> tuple[Text, ...]:
     )
     n_alike = sum(c.family == PRIMARY and not counts(c) for c in found)
     alike = f" ({n_alike:,} more have every answer alike)" if n_alike else ""
-    if not n_primary:
-        return ()
-    adapters, tasks = counted(len(view.adapters), "adapter"), counted(len(view.tasks), "task")
-    lines: list[Text] = [(
-        f"p-values are adjusted by Holm's method within one family: the headline metric of "
-        f"{adapters} on {tasks}, {counted(n_primary, 'difference')}{alike}. Were there none in "
-        "truth, the chance that any is marked would be at most 5 %.",
-    )]  # fmt: skip
+    tasks = [t for t in view.tasks if t not in view.unjudged]
+    lines: list[Text] = []
+    if n_primary:
+        lines.append((
+            "p-values are adjusted by Holm's method within one family: the headline metric of "
+            f"{counted(len(view.adapters), 'adapter')} on {counted(len(tasks), 'task')}, "
+            f"{counted(n_primary, 'difference')}{alike}. Were there none in truth, the chance that "
+            "any is marked would be at most 5 %.",
+        ))  # fmt: skip
     if n_exploratory:
         lines.append((
             "Categories and other metrics are for exploring: their p-values are adjusted by "

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from peval.judging.template import visible
-from peval.metrics import is_share
+from peval.metrics import describes, is_share
 from peval.report import (
     cost,
+    described,
     domains,
     hygiene,
+    instructions,
     judged,
     memory,
     opening,
@@ -151,6 +153,14 @@ def _domains(found: Found) -> Iterator[Section]:
     yield from domains.sections(found.view)
 
 
+def _instructions(found: Found) -> Iterator[Section]:
+    yield from instructions.sections(found.view)
+
+
+def _described(found: Found) -> Iterator[Section]:
+    yield from described.sections(found.view)
+
+
 def _memory(found: Found) -> Iterator[Section]:
     yield from memory.sections(found.view)
 
@@ -178,7 +188,10 @@ def _categories(found: Found) -> Iterator[Section]:
 def _other_metrics(found: Found) -> Iterator[Section]:
     view = found.view
     shown = {headline(task) for task in view.skills}
-    others = dict.fromkeys(m for t in view.skills for m in t["metrics"] if m not in shown)
+    others = dict.fromkeys(
+        m for t in view.skills for m in t["metrics"]
+        if m not in shown and not describes(m) and not instructions.is_told(m)
+    )  # fmt: skip
     yield Section(
         "Other metrics", tuple(Fold(m, tuple(tables.score_tables(view, m))) for m in others)
     )
@@ -237,6 +250,7 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _pools, _scores, _differences, _kept, _judged, _memory, _domains, _sweep, _programs,
-    _categories, _other_metrics, _flips, _cost, _hygiene, _limits, _provenance,
+    _decision, _pools, _scores, _differences, _kept, _judged, _described, _instructions, _memory,
+    _domains, _sweep, _programs, _categories, _other_metrics, _flips, _cost, _hygiene, _limits,
+    _provenance,
 )  # fmt: skip

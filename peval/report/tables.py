@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from peval.metrics import is_share
@@ -64,26 +64,35 @@ def score_tables(view: View, metric: str | None = None) -> Iterator[Table]:
         name = slug(
             "scores", metric or "headline", *([str(at)] if len(tasks) > TASKS_ACROSS else [])
         )
-        yield _score_table(view, name, some, metric)
+        yield score_table(view, name, [(str(t["name"]), metric or headline(t)) for t in some])
 
 
 def probe_tables(view: View) -> Iterator[Table]:
     """Yield systems x probes of memory."""
     for at, some in enumerate(chunks(view.probes, TASKS_ACROSS), start=1):
         name = slug("memory", *([str(at)] if len(view.probes) > TASKS_ACROSS else []))
-        yield _score_table(view, name, some, None)
+        yield score_table(view, name, [(str(t["name"]), headline(t)) for t in some])
 
 
-def metric_tables(view: View, task: dict[str, Any]) -> Iterator[Table]:
-    """Yield all of a task's metrics x systems, no wider than a page."""
+def metric_tables(
+    view: View,
+    task: dict[str, Any],
+    metrics: Sequence[str] | None = None,
+    labels: Mapping[str, str] = {},
+) -> Iterator[Table]:
+    """Yield a task's metrics x systems, no wider than a page; all metrics, or the ones named."""
     name = str(task["name"])
-    metrics = [m for m in view.metrics(name) if m]
+    shown = view.metrics(name) if metrics is None else metrics
+    which = "" if metrics is None else metrics[0] if metrics else ""
     for at, some in enumerate(chunks(view.systems, TASKS_ACROSS), start=1):
         columns = (Column(named(s), ESTIMATED) for s in some)
-        rows = ((text_cell(m), *(_score(view, name, m, s) for s in some)) for m in metrics)
+        rows = (
+            (Cell((labels.get(m, m),), (m,)), *(_score(view, name, m, s) for s in some))
+            for m in shown
+        )
         yield Table(
-            slug("metrics", name, *([str(at)] if at > 1 else [])),
-            f"Every metric of {name}",
+            slug("metrics", name, *filter(None, [which]), *([str(at)] if at > 1 else [])),
+            f"{'Every metric' if metrics is None else 'Metrics'} of {name}",
             (Column(("metric",), numeric=False), *columns),
             tuple(rows),
         )
@@ -93,13 +102,11 @@ def pool_tables(view: View) -> Iterator[Table]:
     """Yield systems x groups of tasks."""
     for at, some in enumerate(chunks(view.pools, TASKS_ACROSS), start=1):
         name = slug("groups", *([str(at)] if len(view.pools) > TASKS_ACROSS else []))
-        yield _score_table(view, name, some, None)
+        yield score_table(view, name, [(str(t["name"]), headline(t)) for t in some])
 
 
-def _score_table(
-    view: View, name: str, tasks: Sequence[dict[str, Any]], metric: str | None
-) -> Table:
-    wanted = [(str(t["name"]), metric or headline(t)) for t in tasks]
+def score_table(view: View, name: str, wanted: Sequence[tuple[str, str]]) -> Table:
+    """Return systems x pairs of a task and a metric."""
     columns = [
         Column((Code(task), f" {m}" + (", %" if is_share(m) else "")), ESTIMATED, key=f"{task} {m}")
         for task, m in wanted
@@ -134,16 +141,16 @@ def _values(e: Estimate, c: Comparison | None) -> tuple[Value, ...]:
     return (e.value, e.low, e.high, *found)
 
 
-def category_tables(view: View, task: dict[str, Any]) -> Iterator[Table]:
-    """Yield systems x categories of one task."""
-    name, metric = str(task["name"]), headline(task)
+def category_tables(view: View, task: dict[str, Any], metric: str | None = None) -> Iterator[Table]:
+    """Yield systems x categories of one task; by its headline metric, or the one named."""
+    name, metric = str(task["name"]), metric or headline(task)
     for at, some in enumerate(chunks(view.groups.get(name, ()), CATEGORIES_ACROSS), start=1):
         sizes = [_n_items(view, name, metric, group) for group in some]
         columns = (
             Column((f"{group} ({n:,})",), ESTIMATED) for group, n in zip(some, sizes, strict=True)
         )
         rows = (
-            (name_cell(s), *(_category(view, (name, metric, s, f"category:{g}")) for g in some))
+            (name_cell(s), *(short_cell(view, (name, metric, s, f"category:{g}")) for g in some))
             for s in view.systems
         )
         yield Table(
@@ -157,7 +164,8 @@ def _n_items(view: View, task: str, metric: str, group: str) -> int:
     return max((e.n_items for e in found if e), default=0)
 
 
-def _category(view: View, key: tuple[str, str, str | None, str]) -> Cell:
+def short_cell(view: View, key: tuple[str, str, str | None, str | None]) -> Cell:
+    """Return a score and its mark, by task, metric, system and group."""
     e, c = view.estimate(*key), view.comparison(*key)
     if e is None:
         return Cell((NONE,), (None,) * 7)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from peval.metrics import is_share
+from peval.report.described import measured
 from peval.report.format import difference, interval
 from peval.report.hygiene import notes
-from peval.report.view import View, headline
-from peval.results import Results
+from peval.report.tables import short_cell
+from peval.report.view import Key, View, headline
+from peval.results import Record, Results
 
 
 def summary(results: Results) -> str:
     """Return each task's headline scores, one system a line."""
-    told = [*View(results).pools, *results.tasks]
-    blocks = [_block(results, task["name"], headline(task)) for task in told]
-    blocks += [f"NOTE  {line}" for line in notes(View(results))]
+    view = View(results)
+    told = [*view.pools, *results.tasks]
+    blocks = [
+        _described(view, task) if task in view.unjudged
+        else _block(results, task["name"], headline(task))
+        for task in told
+    ]  # fmt: skip
+    blocks += [f"NOTE  {line}" for line in notes(view)]
     if not results.complete:
         run = results.run
         blocks.append(
@@ -37,6 +44,22 @@ def _block(results: Results, task: str, metric: str) -> str:
             f"  {name or 'base':<{width}}  {score:<18}  {_versus(results, task, metric, name)}"
         )
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _described(view: View, task: Record) -> str:
+    """Return what a task's answers are like, one system a line."""
+    metrics = [m for m in measured(view, task) if not m.startswith("distinct")]
+    width = max(len(system or "base") for system in view.systems)
+    lines = [f"{task['name']}  (described, not judged: `peval judge`; marks against the base)"]
+    for system in view.systems:
+        said = "  ".join(_said(view, (task["name"], m, system, None)) for m in metrics)
+        lines.append(f"  {system or 'base':<{width}}  {said}")
+    return "\n".join(lines)
+
+
+def _said(view: View, key: Key) -> str:
+    value, *more = short_cell(view, key).plain.split()
+    return " ".join([key[1], value, *(["%"] if is_share(key[1]) else []), *more])
 
 
 def _versus(results: Results, task: str, metric: str, name: str | None) -> str:

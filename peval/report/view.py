@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from peval.metrics import higher_is_better, is_share
+from peval.metrics import describes, higher_is_better, is_share
 from peval.report.format import BETTER, WORSE, mark
 from peval.results import Results
 from peval.types import CONTROL, Comparison, Estimate
@@ -65,7 +65,18 @@ class View:
     @cached_property
     def skills(self) -> tuple[dict[str, Any], ...]:
         """Return the tasks on which a higher score is what training is for."""
-        return tuple(t for t in self.tasks if t["reader"] != "memorization")
+        others = {t["name"] for t in (*self.probes, *self.unjudged)}
+        return tuple(t for t in self.tasks if t["name"] not in others)
+
+    @cached_property
+    def unjudged(self) -> tuple[dict[str, Any], ...]:
+        """Return the tasks whose open answers are described, and scored by nobody here."""
+        return tuple(t for t in self.tasks if describes(headline(t)))
+
+    @cached_property
+    def described(self) -> tuple[dict[str, Any], ...]:
+        """Return the tasks whose answers are described, be they scored too or not."""
+        return tuple(t for t in self.tasks if any(map(describes, t["metrics"])))
 
     @cached_property
     def probes(self) -> tuple[dict[str, Any], ...]:
