@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -12,7 +13,7 @@ from scripted import ROOT
 
 from peval.engines.budget import Budget, CapReachedError
 from peval.errors import JudgeError
-from peval.judging import agreement, wins
+from peval.judging import agreement, leaderboard, wins
 from peval.judging.judges import Judge, judge_names, load_judge
 from peval.judging.ratings import strengths
 from peval.judging.template import escaped, fill
@@ -153,8 +154,54 @@ def test_lengths_are_taken_out() -> None:
     found = wins.length_controlled(list(won), list(mine), list(theirs))
     assert found is not None and won.mean() > 0.65
     assert abs(found.win_rate - 0.5) < 2.5 * found.standard_error
-    assert found.coefficient == pytest.approx(2, abs=0.5)
+    assert found.coefficient == pytest.approx(2, abs=0.5) and found.model == wins.OWN_MODEL
     assert wins.length_controlled([1.0] * 20, [5] * 20, [5] * 20) is None
+
+
+def test_alpaca_evals_own_length_control_where_its_data_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("alpaca_eval", reason="no alpaca-eval: pip install 'peval[alpaca-eval]'")
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    rng = np.random.default_rng(3)
+    n, pairs = 160, []
+    for length in rng.integers(50, 900, n):  # length alone decides
+        gap = (int(length) - 300) / 250
+        pairs.append(leaderboard.Pair(1 / (1 + math.exp(-3 * math.tanh(gap))), "x" * int(length),
+                                      "x" * 300))  # fmt: skip
+    assert leaderboard.length_controlled(pairs) is None  # the package alone is not enough
+    place = tmp_path / "datasets--tatsu-lab--alpaca_eval"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
+    rows = ["model,index,preference,std_delta_len,instruction_difficulty,not_gamed_baseline"]
+    rows += [f"m{k},{i},{rng.random()},{rng.normal()},{d},False"
+             for k in range(2) for i, d in enumerate(rng.normal(size=n))]  # fmt: skip
+    (place / "snapshots" / ("0" * 40) / leaderboard.DATA).write_text("\n".join(rows))
+    found = leaderboard.length_controlled(pairs)
+    raw = sum(pair.value for pair in pairs) / n
+    assert found is not None and found.model.startswith("alpaca-eval ")
+    assert raw > 0.63 and found.win_rate == pytest.approx(0.5, abs=0.06)
+
+
+def test_alpaca_evals_prompts_are_the_published_ones() -> None:
+    """Held against the files of alpaca_eval 0.6.6, which mark turns as ChatML does."""
+    for name, sha256 in (
+        ("alpaca-eval-1", "cf4bace43fa6ac71944b9ca2506587ad7c509478a219e98a3950abf9d5b42a98"),
+        ("alpaca-eval-2", "784227e6dc2832fc08c43d2c8ea3a308e7523780187a1aaad2f85e30bac85f62"),
+    ):
+        prompt = load_judge(name).prompts["plain"]
+        text = (
+            f"<|im_start|>system\n{prompt.system}\n<|im_end|>\n"
+            f"<|im_start|>user\n{prompt.user}\n<|im_end|>"
+        )
+        for ours, theirs in (("question", "instruction"), ("answer_a", "output_1"),
+                             ("answer_b", "output_2")):  # fmt: skip
+            text = text.replace(f"{{{ours}}}", f"{{{theirs}}}")
+        assert hashlib.sha256(text.encode()).hexdigest() == sha256
 
 
 def test_the_glm_is_statsmodels_without_the_ridge(monkeypatch: pytest.MonkeyPatch) -> None:

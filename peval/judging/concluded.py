@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from peval.judging import agreement, ratings
+from peval.judging import agreement, leaderboard, ratings
 from peval.judging.findings import findings
 from peval.judging.judges import Judge
 from peval.judging.outcomes import Outcome, Outcomes, outcomes
@@ -103,6 +103,8 @@ class _Work:
         found = outcomes(judge, calls, verdicts)
         categories = {s.id: s.category for s in self.samples.values()}
         finding = findings(judge, found, texts, opponents, categories)
+        if leaderboard.applies(self.task, self.about["against"], len(self.samples)):
+            self._control_lengths(finding, found, texts, opponents)
         name = f"{self.task.name} by {self.place.path.name}"
         settings = {
             "of": self.task.name, "judge": judge.sha256[:12], "model": judge.model,
@@ -137,6 +139,24 @@ class _Work:
                 "self-preference: the judge and the evaluated models have one base"
             )
         return Judged(task, items, lined_up, scores, finding, found)
+
+    def _control_lengths(
+        self,
+        finding: dict[str, Any],
+        found: Outcomes,
+        texts: Texts,
+        opponents: Mapping[str, tuple[str, ...]],
+    ) -> None:
+        """Put AlpacaEval's own length-controlled win rates in the place of ours."""
+        for row in finding["systems"]:
+            by_id = found[row["system"]]
+            pairs = [
+                leaderboard.Pair(value, texts[row["system"]][name][0], opponents[name][0])
+                for name in self.samples
+                if name in by_id and (value := by_id[name].value) is not None
+            ]
+            if len(pairs) == len(self.samples) and (own := leaderboard.length_controlled(pairs)):
+                row["length_controlled"] = dataclasses.asdict(own)
 
     def _examples(
         self,

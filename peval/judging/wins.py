@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 RIDGE = 0.1
+OWN_MODEL = "peval's GLM"
 STEPS = 50
 
 
@@ -66,12 +67,14 @@ class LengthControlled:
     """A win rate at equal lengths, its standard error, and how strongly length decided.
 
     ``coefficient`` is the change in log-odds of a win for an answer that is much longer (tanh of
-    the standardized difference going from 0 to 1).
+    the standardized difference going from 0 to 1); None where ``model``, which says whose fit it
+    is, does not tell.
     """
 
     win_rate: float
     standard_error: float
-    coefficient: float
+    coefficient: float | None
+    model: str
 
 
 def length_controlled(
@@ -108,7 +111,7 @@ def length_controlled(
     covariance = bread @ (x.T @ (x * ((y - p) ** 2)[:, None])) @ bread
     rate = float(1 / (1 + math.exp(-float(np.clip(beta[0], -30, 30)))))
     error = rate * (1 - rate) * math.sqrt(float(covariance[0, 0]))
-    return LengthControlled(rate, error, float(beta[1]))
+    return LengthControlled(rate, error, float(beta[1]), OWN_MODEL)
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float | None:

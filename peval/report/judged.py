@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from peval.judging.template import visible
+from peval.judging.wins import OWN_MODEL
 from peval.report.document import (
     Bullets,
     Cell,
@@ -31,6 +32,7 @@ from peval.report.view import View
 from peval.results import Results
 
 LONGEST_TEXT = 1200
+OWN_MARK = ", and not to be held against AlpacaEval's leaderboard"
 WIDTH = 96
 """Characters in a listing's line."""
 
@@ -114,12 +116,22 @@ def _how(one: Found) -> Text:
             f" Correlation with the length{' difference' if one['against'] else ''}: "
             f"{lengths['correlation']:.2f}."
         )
+    models = _length_models(one)
+    if models:
+        said.append(f" The length-controlled win rate is by {' and '.join(models)}"
+                    f"{OWN_MARK if OWN_MODEL in models else ''}.")  # fmt: skip
     if one["n_identical"]:
         said.append(f" {counted(one['n_identical'], 'pair')} of identical answers are ties that "
                     "nobody was asked about.")  # fmt: skip
     if one["fence"] == "none" and one["engine"] not in ("labels", "reward"):
         said.append(" The judge's prompt is as published: answers stand in it without fences.")
     return tuple(said)
+
+
+def _length_models(one: Found) -> list[str]:
+    """Return whose fits the length-controlled win rates are."""
+    return sorted({row["length_controlled"]["model"] for row in one["systems"]
+                   if row.get("length_controlled")})  # fmt: skip
 
 
 def _systems(one: Found) -> Table:
@@ -141,9 +153,9 @@ def _systems(one: Found) -> Table:
         (name_cell(row["system"]), *(_pair(row) if pairwise else _rated(one, row)))
         for row in one["systems"]
     )
-    caption = "Win rates; the length-controlled one is peval's own and not AlpacaEval's"
+    what = "win rates" if pairwise else "mean verdicts"
     return Table(
-        slug("judged", one["name"]), f"{one['name']}: {caption if pairwise else 'mean verdicts'}",
+        slug("judged", one["name"]), f"{one['name']}: {what}",
         (Column(("",), numeric=False), *columns), rows,
     )  # fmt: skip
 
