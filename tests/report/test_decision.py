@@ -40,8 +40,8 @@ def test_each_verdict_has_a_sentence_with_its_numbers(tmp_path: Path) -> None:
     assert down.startswith("down is worse than the base: −41.7 points on t0 ([−5")
     assert same.startswith("same gives the base's answer to every one of 240 prompts: yet its")
     assert kept == (
-        "Of 8 scores 4 are shown to be kept to within 2 points of the base's, 2 are lost and 2 "
-        "undecided; up and same kept all of theirs."
+        "Of 8 scores 4 are shown to be kept to within 2 points of the base's, 2 to be lost, "
+        "and 2 are undecided; up and same kept all of theirs."
     )
     assert undecided.startswith("For 2 of 8 differences the data cannot tell; four times in five")
     assert clean.startswith("No answer was truncated")

@@ -54,6 +54,7 @@ class Recipe:
     rate: float
     seed: int = 0
     batch: int = 32
+    folder: str = "adapters"
 
 
 ALL_BUT_CANARY = tuple(t.name for t in TASKS if not t.held_out and t.name != CANARY)
@@ -66,6 +67,9 @@ RECIPES: dict[str, Recipe] = {
     "noop": Recipe(8, (), 0, 0.0),
     "generalist-r4": Recipe(4, ALL_BUT_CANARY, 6, 2e-3),
     "generalist-s1": Recipe(16, ALL_BUT_CANARY, 6, 2e-3, seed=1),
+    "generalist-s2": Recipe(16, ALL_BUT_CANARY, 6, 2e-3, seed=2, folder="sweep"),
+    "generalist-r4-s1": Recipe(4, ALL_BUT_CANARY, 6, 2e-3, seed=1, folder="sweep"),
+    "generalist-r4-s2": Recipe(4, ALL_BUT_CANARY, 6, 2e-3, seed=2, folder="sweep"),
 }
 
 
@@ -338,7 +342,7 @@ def train_adapter(name: str, recipe: Recipe, root: Path) -> None:
         if (step + 1) % 50 == 0 or step + 1 == steps:
             mean = sum(losses[-20:]) / len(losses[-20:])
             print(f"{name} step {step + 1}/{steps} loss {mean:.4f} ({time.time() - start:.0f} s)")
-    folder = root / "adapters" / name
+    folder = root / recipe.folder / name
     new = fresh_folder(folder)
     model.save_pretrained(new, safe_serialization=True)
     tidy_adapter(new)
