@@ -94,8 +94,12 @@ def parser() -> argparse.ArgumentParser:
     export = _command(commands, "export", export_command, "write a run in another tool's format")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--format", dest="form", required=True, metavar="FORMAT",
-                        help="lm-eval or every-eval-ever")  # fmt: skip
+                        help="lm-eval, inspect, every-eval-ever, eval-results, "
+                        "tensorboard, wandb or mlflow (docs/exports.md)")  # fmt: skip
     export.add_argument("--out", metavar="DIR", help="the folder (default: RUN/exports/FORMAT)")
+    export.add_argument("--benchmark", dest="benchmarks", nargs="+", action="extend", default=[],
+                        metavar="TASK=OWNER/NAME:TASK_ID", help="for eval-results: the hub's name "
+                        "of a task's benchmark")  # fmt: skip
     card = _command(commands, "card", card_command, "write a run's results into a model card")
     card.add_argument("adapter", metavar="ADAPTER")
     card.add_argument("run", metavar="RUN")
@@ -519,8 +523,9 @@ def export_command(arguments: argparse.Namespace) -> int:
     """Run ``peval export``."""
     from peval.exports import export
 
-    found = [str(path) for path in export(arguments.run, arguments.form, arguments.out)]
-    _print_json({"files": found}) if arguments.json else print("\n".join(found))
+    named = dict(text.partition("=")[::2] for text in arguments.benchmarks)
+    found = [str(path) for path in export(arguments.run, arguments.form, arguments.out, named)]
+    _print_json({"files": found}) if arguments.json else print("\n".join(found) or "logged")
     return 0
 
 

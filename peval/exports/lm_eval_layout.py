@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from peval.exports.systems import (
+    answers_of,
     finished_at,
     folder_name,
     make_folder,
+    samples_of,
     systems,
     whole,
     write_json_lines,
@@ -28,35 +30,20 @@ def write(rundir: RunDir, results: Results, folder: Path) -> list[Path]:
     """Write ``results_*.json`` and ``samples_*.jsonl`` of every system; return the files."""
     stamp = finished_at(rundir).strftime("%Y-%m-%dT%H-%M-%S.%f")
     manifest = rundir.read_manifest()
-    answers = _answers(rundir.completions)
+    answers = answers_of(rundir)
     written = []
     for system in systems(results):
         place = folder / folder_name(manifest["base"]["name"], system)
         make_folder(place)
         for task in results.tasks:
-            mine = (system, task["name"])
-            rows = [row for row in answers if (row["adapter"], row["task"]) == mine]
+            asked = samples_of(answers, system, task["name"])
+            rows = [_sample(i, parts, task["metrics"]) for i, parts in enumerate(asked)]
             path = place / f"samples_{task['name'].replace('/', '_')}_{stamp}.jsonl"
-            written.append(write_json_lines(path, _samples(rows, task["metrics"])))
+            written.append(write_json_lines(path, rows))
         path = place / f"results_{stamp}.json"
         write_json(path, _summary(rundir, results, manifest, system))
         written.append(path)
     return written
-
-
-def _answers(path: Path) -> list[dict[str, Any]]:
-    from pyarrow import parquet
-
-    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
-    return rows
-
-
-def _samples(rows: list[dict[str, Any]], metrics: list[str]) -> list[dict[str, Any]]:
-    """Return samples as lm-eval logs them; all requests and draws of one are its ``resps``."""
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault(row["sample_id"], []).append(row)
-    return [_sample(i, parts, metrics) for i, parts in enumerate(grouped.values())]
 
 
 def _sample(number: int, parts: list[dict[str, Any]], metrics: list[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,37 @@ def whole(results: Results, system: str | None) -> list[Estimate]:
         for e in results.estimates
         if e.adapter == system and e.group is None and e.value is not None
     ]
+
+
+def scalars(results: Results, system: str | None) -> dict[str, float]:
+    """Return whole tasks' values as ``peval/TASK/METRIC``, and with ``-delta`` less the base's."""
+    found = {
+        f"peval/{e.task}/{e.metric}": e.value for e in whole(results, system) if e.value is not None
+    }
+    return found | {
+        f"peval/{c.task}/{c.metric}-delta": c.delta
+        for c in results.comparisons
+        if c.adapter == system and c.group is None and c.delta is not None
+    }
+
+
+def answers_of(rundir: RunDir) -> list[dict[str, Any]]:
+    """Return every request of a run with its answer and its scores."""
+    from pyarrow import parquet
+
+    rows: list[dict[str, Any]] = parquet.read_table(rundir.completions).to_pylist()
+    return rows
+
+
+def samples_of(
+    answers: Iterable[dict[str, Any]], system: str | None, task: str
+) -> list[list[dict[str, Any]]]:
+    """Return what one system was asked of a task: for each sample, all its requests and draws."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in answers:
+        if (row["adapter"], row["task"]) == (system, task):
+            found.setdefault(row["sample_id"], []).append(row)
+    return list(found.values())
 
 
 def folder_name(base: str, system: str | None) -> str:

@@ -15,8 +15,8 @@ import threading
 from typing import IO, Any
 
 from peval.errors import PevalError
+from peval.exports.systems import scalars
 from peval.live import Scorer
-from peval.results import Results
 from peval.types import CONTROL
 
 
@@ -46,22 +46,8 @@ def _answer(scorer: Scorer, path: str) -> dict[str, Any]:
         return {"error": str(error)}
     if not results.complete:
         return {"error": "some requests failed; see its report"}
-    return {"metrics": metrics(results), "n_engine_starts": scorer.n_engine_starts}
-
-
-def metrics(results: Results) -> dict[str, float]:
-    """Return whole tasks' values as ``peval/TASK/METRIC``, and with ``-delta`` less the base's."""
     (adapter,) = [a["name"] for a in results.adapters if a["method"] != CONTROL]
-    found = {
-        f"peval/{e.task}/{e.metric}": e.value
-        for e in results.estimates
-        if e.adapter == adapter and e.group is None and e.value is not None
-    }
-    return found | {
-        f"peval/{c.task}/{c.metric}-delta": c.delta
-        for c in results.comparisons
-        if c.adapter == adapter and c.group is None and c.delta is not None
-    }
+    return {"metrics": scalars(results, adapter), "n_engine_starts": scorer.n_engine_starts}
 
 
 def _say(replies: IO[str], message: dict[str, Any]) -> None:

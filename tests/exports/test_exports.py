@@ -7,10 +7,14 @@ import json
 import math
 import os
 import shutil
+import struct
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas
 import pytest
+import yaml
 from huggingface_hub import ModelCard
 from made_runs import made_run
 from scripted import ROOT, TOY, ScriptedEngine
@@ -86,6 +90,135 @@ def test_every_eval_ever_has_what_its_schema_asks_for(run: Path, tmp_path: Path)
     assert scores["rougeL"] == value
 
 
+def test_inspects_own_reader_opens_the_logs(run: Path, tmp_path: Path) -> None:
+    log = pytest.importorskip("inspect_ai.log", reason="inspect-ai is not installed")
+    files = export(run, "inspect", tmp_path / "out")
+    assert [f.name for f in files] == [
+        "superni__base.eval", "superni__base__generalist.eval", "superni__base__noop.eval",
+    ]  # fmt: skip
+    found = log.read_eval_log(files[1])
+    estimate = peval.load(run).estimate("superni", "rougeL", "generalist")
+    assert (found.status, found.eval.metadata["adapter"]) == ("success", "generalist")
+    (score,) = [s for s in found.results.scores if s.name == "rougeL"]
+    values = {name: metric.value for name, metric in score.metrics.items()}
+    assert values == {"mean": estimate.value, "low_95": estimate.low, "high_95": estimate.high}
+    frame = pandas.read_parquet(run / "completions.parquet")
+    theirs = frame[frame.adapter == "generalist"].sort_values("sample_id")
+    samples = sorted(found.samples, key=lambda sample: sample.id)
+    assert [s.output.completion for s in samples] == theirs.text.tolist()
+    assert [s.scores["rougeL"].value for s in samples] == theirs.rougeL.tolist()
+    assert log.read_eval_log_sample(files[1], samples[0].id, 1).target == list(
+        theirs.targets.iloc[0]
+    )
+
+
+def test_the_hubs_parser_reads_eval_results(run: Path, tmp_path: Path) -> None:
+    from huggingface_hub import parse_eval_result_entries
+
+    named = {"superni": "allenai/natural-instructions:test"}
+    files = export(run, "eval-results", tmp_path / "out", named)
+    assert [str(f.relative_to(tmp_path / "out")) for f in files] == [
+        f"{name}/.eval_results/superni.yaml" for name in ("base", "base__generalist", "base__noop")
+    ]
+    (entry,) = parse_eval_result_entries(yaml.safe_load(files[1].read_text()))
+    estimate = peval.load(run).estimate("superni", "rougeL", "generalist")
+    assert estimate.value is not None
+    assert entry.value == pytest.approx(100 * estimate.value, abs=1e-4)
+    assert f"{entry.dataset_id}:{entry.task_id}" == named["superni"]
+    assert estimate.signature in (entry.notes or "")
+    for wrong, why in (
+        ({}, "give --benchmark TASK="),
+        ({"mmlu": "cais/mmlu:all"}, r"tasks of this run, superni \(mmlu\)"),
+        ({"superni": "mmlu"}, "expected TASK=OWNER/NAME:TASK_ID"),
+    ):
+        with pytest.raises(UsageError, match=why):
+            export(run, "eval-results", tmp_path / "wrong", wrong)
+
+
+def expected_scalars(run: Path) -> dict[str, float]:
+    results = peval.load(run)
+    value = results.estimate("superni", "rougeL", "generalist").value
+    delta = results.comparison("superni", "rougeL", "generalist").delta
+    assert value is not None
+    assert delta is not None
+    return {"peval/superni/rougeL": value, "peval/superni/rougeL-delta": delta}
+
+
+def test_tensorboards_own_reader_finds_the_scalars(run: Path, tmp_path: Path) -> None:
+    reader = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator",
+        reason="tensorboard is not installed",
+    )
+    for _ in range(2):  # a second time replaces the first
+        files = export(run, "tensorboard", tmp_path / "out")
+        assert len(files) == 3
+    found = reader.EventAccumulator(str(tmp_path / "out" / "base__generalist")).Reload()
+    for tag, value in expected_scalars(run).items():
+        (event,) = found.Scalars(tag)
+        assert event.value == pytest.approx(value, rel=1e-6)
+
+
+def leveldb_records(data: bytes) -> Iterator[bytes]:
+    """Read a log as LevelDB describes it: blocks of 32 KiB, records in whole or in parts.
+
+    wandb 0.31 has no reader of its own in Python; its messages are read by its own classes.
+    """
+    at, parts = 7, b""  # after wandb's mark and version
+    while at + 7 <= len(data):
+        if 32768 - at % 32768 < 7:
+            at += 32768 - at % 32768
+        _, length, kind = struct.unpack("<IHB", data[at : at + 7])
+        parts += data[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield parts
+            parts = b""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_offline_runs_of_wandb_hold_the_scalars(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    files = export(run, "wandb", tmp_path / "out")
+    assert len(files) == 3
+    held: dict[str, float] = {}
+    for data in leveldb_records(files[1].read_bytes()):
+        record = Record()
+        record.ParseFromString(data)
+        for item in record.history.item:
+            held["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    assert held.items() >= expected_scalars(run).items()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflows_own_client_finds_the_run(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow.store.db", reason="mlflow is not installed")
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (store,) = export(run, "mlflow", tmp_path / "out")
+    client = MlflowClient(tracking_uri=f"sqlite:///{store}")
+    experiment = client.get_experiment_by_name("peval")
+    runs = {r.info.run_name: r.data for r in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"base", "base__generalist", "base__noop"}
+    assert runs["base__generalist"].metrics.items() >= expected_scalars(run).items()
+    assert runs["base__generalist"].params["adapter"] == "generalist"
+
+
+def test_a_format_whose_package_is_missing_is_one_line(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package, form in (("inspect_ai", "inspect"), ("tensorboard", "tensorboard"),
+                          ("wandb", "wandb"), ("mlflow", "mlflow")):  # fmt: skip
+        for name in [package, *(m for m in sys.modules if m.startswith(f"{package}."))]:
+            monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(UsageError, match=rf"--format {form} needs the package {package}"):
+            export(run, form, tmp_path / "out")
+
+
 def test_a_card_is_read_by_the_hubs_library(run: Path, tmp_path: Path) -> None:
     adapter = shutil.copytree(TOY / "adapters" / "generalist", tmp_path / "generalist")
     readme = adapter / "README.md"
@@ -113,7 +246,7 @@ def test_a_card_without_a_readme_is_begun(run: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_exported_is_one_line(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UsageError, match="no such format; known: lm-eval, every-eval-ever"):
+    with pytest.raises(UsageError, match="no such format; known: lm-eval, inspect, every"):
         export(run, "xml")
     with pytest.raises(AdapterError, match="no such folder"):
         card(tmp_path / "nobody", run)
