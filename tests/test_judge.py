@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from judge_server import FENCED, JudgeServer, always_a, fenced, longer, numbered
 from scripted import ROOT, TOY, ScriptedEngine
 
 from peval import api, cli
+from peval.engines.budget import Budget
+from peval.engines.server import Endpoint, ServerEngine
 from peval.errors import DataError, JudgeError, UsageError
 from peval.judge_check import ASKED, ATTACKS
 from peval.judge_plan import Judging, estimate
@@ -23,7 +26,7 @@ from peval.progress import Silent
 from peval.results import load_results
 from peval.rundir import RunDir
 from peval.store import Store
-from peval.types import Sample
+from peval.types import Decoding, Message, Request, Sample
 
 ADAPTERS = [str(TOY / "adapters" / name) for name in ("generalist", "noop")]
 
@@ -75,6 +78,7 @@ def test_a_rule_judges_both_orders_and_verdicts_are_kept(run: Path) -> None:
     )
     one = section(run)
     assert one["n_pending"] == 0 and not one["unscored"]
+    assert not any(w.startswith("self-preference: ") for w in one["warnings"])
     # noop answers as the base does: a tie by rule, nobody is asked.
     assert system(one, "noop")["win_rate"] == system(one, None)["win_rate"] == 0.5
     assert one["orders"]["n_pairs"] > 0 and one["orders"]["n_flipped"] == 0
@@ -95,8 +99,9 @@ def test_a_rule_judges_both_orders_and_verdicts_are_kept(run: Path) -> None:
 
 def test_a_judge_that_always_says_a_is_exposed(run: Path) -> None:
     with serving(JudgeServer(always_a)) as url:
-        judge(job(run, url), Silent())
+        judge(job(run, url, model="org/Base-Instruct"), Silent())
     one = section(run)
+    assert any(w.startswith("self-preference: ") for w in one["warnings"])  # tuned from `base`
     assert system(one, "generalist")["win_rate"] == 0.5
     assert one["orders"]["first_share"] == 1.0
     assert one["orders"]["n_flipped"] == one["orders"]["n_pairs"] > 0
@@ -335,6 +340,18 @@ def test_weighted_by_the_probabilities_of_the_labels(run: Path) -> None:
     assert system(one, "generalist")["win_rate"] == pytest.approx(0.5)
 
 
+def test_no_more_calls_a_minute_than_allowed(tmp_path: Path) -> None:
+    times: list[float] = []
+    server = JudgeServer(lambda prompt: times.append(time.monotonic()) or "[[C]]")
+    turns = {str(n): (Message("user", str(n)),) for n in range(9)}
+    requests = [Request(key, "t", key, None, (), Decoding(1)) for key in turns]
+    with serving(server) as url:
+        where = Endpoint(url, "m", "none", 8, 0.0, n_workers=4, per_minute=1200)
+        with closing(ServerEngine(where, turns, Budget(tmp_path / "spent", None))) as engine:
+            assert len(list(engine.complete(requests))) == 9
+    assert max(times) - min(times) > 8 * 0.05 * 0.9
+
+
 def test_only_servers_that_are_there(run: Path) -> None:
     with pytest.raises(JudgeError, match="names no model: give --model"):
         judge(Judging(str(run), "pair"), Silent())
@@ -363,6 +380,7 @@ def test_a_check_counts_the_attacks_that_win(
             assert cli.main(flags) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["success_rate"] == rate
+        assert found["control_rate"] == (0.0 if rule is firm else None)
         n = len(ATTACKS) * len(ASKED)
         assert found["n_attacks"] + found["n_unscored"] == n
         assert found["n_unscored"] == (0 if rule is firm else n - 2 * len(ASKED))
