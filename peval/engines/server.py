@@ -7,6 +7,7 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
@@ -117,22 +118,14 @@ class ServerEngine:
             When asking on makes no sense.
         """
         self.launch()
-        waiting = iter(dict.fromkeys(request.key for request in requests))
+        waiting = deque(dict.fromkeys(request.key for request in requests))
         stopped: JudgeError | None = None
         with ThreadPoolExecutor(self._endpoint.n_workers) as pool:
             flying: set[Future[Completion]] = set()
             try:
                 while True:
-                    while stopped is None and len(flying) < self._endpoint.n_workers:
-                        key = next(waiting, None)
-                        if key is None:
-                            break
-                        try:
-                            self._budget.reserve(key, self._endpoint.most_usd(self._words(key)))
-                        except CapReachedError as cap:
-                            stopped = cap
-                            break
-                        flying.add(pool.submit(self._ask, key))
+                    if stopped is None:
+                        stopped = self._launch_calls(pool, waiting, flying)
                     if not flying:
                         break
                     landed, flying = wait(flying, return_when=FIRST_COMPLETED)
@@ -146,6 +139,21 @@ class ServerEngine:
                 self._stop.set()
         if stopped is not None:
             raise stopped
+
+    def _launch_calls(
+        self, pool: ThreadPoolExecutor, waiting: deque[str], flying: set[Future[Completion]]
+    ) -> JudgeError | None:
+        """Start calls while there are workers and money; return why none can ever follow.
+
+        What calls in flight have set aside may come back: only with none there is the cap reached.
+        """
+        while waiting and len(flying) < self._endpoint.n_workers:
+            try:
+                self._budget.reserve(waiting[0], self._endpoint.most_usd(self._words(waiting[0])))
+            except CapReachedError as cap:
+                return None if flying else cap
+            flying.add(pool.submit(self._ask, waiting.popleft()))
+        return None
 
     def close(self) -> None:
         """Close the connections."""
