@@ -354,10 +354,10 @@ def test_no_more_calls_a_minute_than_allowed(tmp_path: Path) -> None:
     turns = {str(n): (Message("user", str(n)),) for n in range(9)}
     requests = [Request(key, "t", key, None, (), Decoding(1)) for key in turns]
     with serving(server) as url:
-        where = Endpoint(url, "m", "none", 8, 0.0, n_workers=4, per_minute=1200)
+        where = Endpoint(url, "m", "none", 8, 0.0, n_workers=4, per_minute=600)
         with closing(ServerEngine(where, turns, Budget(tmp_path / "spent", None))) as engine:
             assert len(list(engine.complete(requests))) == 9
-    assert max(times) - min(times) > 8 * 0.05 * 0.9
+    assert max(times) - min(times) > 0.5  # eight pauses of 0.1 s, less what connecting took
 
 
 def test_only_servers_that_are_there(run: Path) -> None:
