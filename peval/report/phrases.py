@@ -44,7 +44,7 @@ def widest(found: list[Comparison]) -> Text:
     span = least if least == most else f"{least} to {most}"
     if most == "none":
         span = f"{least} or more"
-    return (f"; four times in five it would have found one of {span} points",)
+    return (f"; one of {span} points would have been found four times in five",)
 
 
 def be(names: list[str]) -> str:

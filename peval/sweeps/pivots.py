@@ -32,17 +32,27 @@ class Pivot:
 
 
 def pivots(settings: Sequence[Setting], scores: Scores) -> Iterator[Pivot]:
-    """Yield a table for each task, where two facts were varied."""
+    """Yield a table for each task, where two facts were varied and neither follows from the other.
+
+    An alpha of twice the rank is no fact of its own: such a table would have one number a row.
+    """
     known = dict.fromkeys(key for setting in settings for key in setting.facts)
-    row = next((key for key in (*ROWS, *known) if key in known and key != "learning_rate"), None)
-    column = next((key for key in (*COLUMNS, *known) if key in known and key != row), None)
-    if row is None or column is None:
+    rows = [key for key in dict.fromkeys((*ROWS, *known)) if key in known]
+    columns = [key for key in dict.fromkeys((*COLUMNS, *known)) if key in known]
+    pairs = ((r, c) for r in rows for c in columns if r != "learning_rate" and c != r)
+    axes = next((pair for pair in pairs if _cross(settings, *pair)), None)
+    if axes is None:
         return
-    placed = [s for s in settings if row in s.facts and column in s.facts]
-    if not placed:
-        return
+    placed = [s for s in settings if axes[0] in s.facts and axes[1] in s.facts]
     for task in scores.tasks:
-        yield _pivot(task, (row, column), placed, scores)
+        yield _pivot(task, axes, placed, scores)
+
+
+def _cross(settings: Sequence[Setting], row: str, column: str) -> bool:
+    """Tell whether neither of two facts follows from the other."""
+    found = {(s.facts[row], s.facts[column]) for s in settings if {row, column} <= s.facts.keys()}
+    n_rows, n_columns = (len({pair[i] for pair in found}) for i in (0, 1))
+    return len(found) > max(n_rows, n_columns)
 
 
 def _pivot(task: str, axes: tuple[str, str], placed: Sequence[Setting], scores: Scores) -> Pivot:

@@ -43,7 +43,7 @@ def test_each_verdict_has_a_sentence_with_its_numbers(tmp_path: Path) -> None:
         "Of 8 scores 4 are shown to be kept to within 2 points of the base's, 2 to be lost, "
         "and 2 are undecided; up and same kept all of theirs."
     )
-    assert undecided.startswith("For 2 of 8 differences the data cannot tell; four times in five")
+    assert undecided.startswith("For 2 of 8 differences the data cannot tell; one of")
     assert clean.startswith("No answer was truncated")
 
 

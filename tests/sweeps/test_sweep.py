@@ -88,6 +88,18 @@ def test_size_against_learning_rate(grid: Results) -> None:
     assert pivot["n_adapters"] == [[3, 3], [3, 3]]
 
 
+def test_facts_that_follow_from_another_make_no_table(tmp_path: Path) -> None:
+    rates = (1e-4, 1e-3)
+    facts: Facts = {
+        f"{rank}-{rate}": {"rank": rank, "alpha": 2 * rank, "learning_rate": rate, "seed": 0}
+        for rank in (4, 8) for rate in rates
+    }  # fmt: skip
+    pivot = swept(made(tmp_path / "both", facts, dict.fromkeys(facts, 50)))["pivots"][0]
+    assert (pivot["row"], pivot["column"]) == ("rank", "learning_rate")
+    alone = {name: fact for name, fact in facts.items() if fact["learning_rate"] == rates[0]}
+    assert swept(made(tmp_path / "alone", alone, dict.fromkeys(alone, 50)))["pivots"] == []
+
+
 def test_the_order_of_adapters_changes_nothing(grid: Results) -> None:
     adapters, estimates = list(grid.adapters), list(grid.estimates)
     random.Random(0).shuffle(adapters)
