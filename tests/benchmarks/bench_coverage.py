@@ -46,13 +46,17 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--draws", type=int, default=5000)
-    parser.add_argument("--families", type=int, default=400)
+    parser.add_argument("--families", type=int, default=1000)
     arguments = parser.parse_args()
     error = (0.95 * 0.05 / arguments.draws) ** 0.5
     print(f"{arguments.draws:,} draws, standard error {100 * error:.1f} points")
     for case in CASES:
         print(f"{100 * covered(case, arguments.draws):5.1f} %  {case}")
-    print(f"{arguments.families:,} families of null adapters with any finding")
+    error = (0.95 * 0.05 / arguments.families) ** 0.5
+    print(
+        f"{arguments.families:,} families of null adapters with any finding, "
+        f"standard error {100 * error:.1f} points"
+    )
     for n_adapters, n_clusters in ((1, 12), (12, 12), (12, 40)):
         shares = false_positives(n_adapters, n_clusters, arguments.families)
         said = ", ".join(f"{method} {100 * share:.1f} %" for method, share in shares.items())
