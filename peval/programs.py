@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from peval.stats.passk import pass_at_k_interval
+from peval.stats.repeats import Repeated, repeated_interval
 from peval.types import Score, Task
 
 Record = dict[str, Any]
@@ -18,11 +19,14 @@ def rows(task: Task, systems: Mapping[str | None, Sequence[Score | None]]) -> It
 
     Its ``outcomes`` count programs by what became of them, the most frequent first. Its ``curve``
     holds pass@k with its interval for every k up to the fewest programs of a problem; problems
-    are what the interval takes as drawn.
+    are what the interval takes as drawn. ``item_variance`` and ``sampling_variance`` part the
+    spread of programs that pass into that of problems and that of drawing; None where no problem
+    has two programs.
     """
     for name, scores in systems.items():
         judged = [score for score in scores if score and score.judged]
         outcomes = Counter(one.outcome for score in judged for one in score.judged)
+        spread = _spread(judged)
         weak = sum(one.outcome == PASSED and one.detail != "" for s in judged for one in s.judged)
         yield {
             "task": task.name,
@@ -32,7 +36,15 @@ def rows(task: Task, systems: Mapping[str | None, Sequence[Score | None]]) -> It
             "n_passed_weakly": weak,
             "outcomes": dict(outcomes.most_common()),
             "curve": list(_curve(judged)),
+            "item_variance": spread.item_variance if spread else None,
+            "sampling_variance": spread.sampling_variance if spread else None,
         }
+
+
+def _spread(scores: Sequence[Score]) -> Repeated | None:
+    passed = [float(one.outcome == PASSED) for score in scores for one in score.judged]
+    problems = [str(i) for i, score in enumerate(scores) for _ in score.judged]
+    return repeated_interval(passed, problems, problems) if passed else None
 
 
 def _curve(scores: Sequence[Score]) -> Iterator[Record]:

@@ -101,12 +101,16 @@ def test_programs_are_judged_once_and_reported(
     assert base["outcomes"] == {"wrong answer": 45, "passed": 15}
     assert [point["k"] for point in base["curve"]] == list(range(1, 21))
     assert base["curve"][-1]["value"] == 1.0
+    # 5 of 20 programs pass on each problem: nothing lies between problems, all in drawing.
+    assert base["item_variance"] == 0
+    assert base["sampling_variance"] == pytest.approx(0.25 * 0.75 * 20 / 19)
     out = Path(options["out"])
     jsonschema.validate(json.loads((out / "results.json").read_text()), SCHEMA)
     assert results.run["sandbox"]["tier"] in ("namespaces", "landlock")
     report = (out / "report.md").read_text()
     # The base, the adapters in the order of their gain.
     assert "| wrong answer | 75.0 | 5.0 | 75.0 |" in report
+    assert "| standard deviation of one program | 44.4 |" in report
     assert f"sandbox tier `{results.run['sandbox']['tier']}`" in report
     assert "figures/pass-at-k-humaneval-light.svg" in report
     assert (out / "figures" / "pass-at-k-humaneval-light.svg").stat().st_size > 10_000

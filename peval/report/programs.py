@@ -33,6 +33,11 @@ N_KINDS = 12
 SYSTEMS_ACROSS = 7
 LINES_DRAWN = 8
 
+SPREADS = {
+    "item_variance": "standard deviation between problems",
+    "sampling_variance": "standard deviation of one program",
+}
+
 WARNING = (
     "Programs that models wrote ran without a sandbox (--allow-unsandboxed-code). They could read, "
     "write and send what the person who ran them can, and could forge their verdicts."
@@ -74,10 +79,15 @@ def _how(results: Results) -> Text:
         f" Of those that passed, {n_weak:,} met tests that use the program's own objects, which "
         "prove less."
     )
+    several = (
+        " Of the two standard deviations, more programs for each problem make only the second "
+        "matter less."
+    )
     return (
         "Programs ran in the sandbox tier ", Code(sandbox["tier"]), f"{landlock}, and their tests "
         "in a process of their own. Shares of programs in percent; what timed out was run once "
         "more alone. An interval is over problems.", weak if n_weak else "",
+        several if any(row.get("sampling_variance") for row in results.programs) else "",
     )  # fmt: skip
 
 
@@ -96,12 +106,22 @@ def outcome_tables(task: str, rows: Sequence[dict[str, Any]]) -> Iterator[Table]
             (text_cell(name), *(_share(row, members) for row in some)) for name, members in kinds
         ]
         lines.append((text_cell("programs"), *(count_cell(row["n_programs"]) for row in some)))
+        lines += _spreads(some)
         yield Table(
             slug("programs", task, *([str(at)] if at > 1 else [])),
             f"What became of the programs on {task}, percent",
             (Column(("outcome",), numeric=False), *columns),
             tuple(lines),
         )
+
+
+def _spreads(rows: Sequence[dict[str, Any]]) -> Iterator[tuple[Cell, ...]]:
+    """Yield what differs between problems and between programs for one, where there are several."""
+    for key, name in SPREADS.items():
+        sds = [None if row.get(key) is None else row[key] ** 0.5 for row in rows]
+        if any(sd is not None for sd in sds):
+            cells = (number_cell(sd, NONE if sd is None else percent(sd)) for sd in sds)
+            yield text_cell(name), *cells
 
 
 def _share(row: dict[str, Any], kinds: Sequence[str]) -> Cell:
