@@ -194,16 +194,17 @@ def _make_base(name: str, path: Path) -> None:
     import transformers
 
     torch.manual_seed(0)
-    sizes = {"vocab_size": 40, "max_position_embeddings": 64, "dtype": "float32"}
-    if name == "biased":
+    if name == "biased":  # of sizes that vLLM serves
         config = transformers.Qwen2Config(
-            hidden_size=32,
+            hidden_size=64,
             intermediate_size=48,
             num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
+            num_attention_heads=2,
+            num_key_value_heads=1,
             tie_word_embeddings=False,
-            **sizes,
+            vocab_size=1024,
+            max_position_embeddings=256,
+            dtype="float32",
         )
     else:
         config = transformers.GPT2Config(

@@ -12,6 +12,7 @@ import itertools
 import math
 import os
 import random
+import shutil
 import statistics
 import time
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import KINDS, finetune, make
+from checkpoints import KINDS, base_of, finetune, make
 from scripted import TOY
 
 from peval import adapters as adapter_files
@@ -49,6 +50,12 @@ APART = (
     "lora-resized", "modules-to-save", "dora-embedding", "trainable-tokens",
     "trainable-tokens-lora", "full",
 )  # fmt: skip
+BIASED = {
+    "lora-bias": ("merge", False),
+    "lora-bias-all": ("merge", False),
+    "lora-b-bias": ("merge", False),
+    "modules-to-save-head": ("merge", True),
+}
 
 pytestmark = [
     pytest.mark.engine,
@@ -64,10 +71,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kinds")
 
 
-def loaded(paths: dict[str, Path]) -> tuple[Adapter, ...]:
-    base = load_base(str(TOY / "base"))
-    shapes = weight_shapes(base)
-    return tuple(adapter_files.load_adapter(p, name, base, shapes) for name, p in paths.items())
+def loaded(paths: dict[str, Path], base: Path = TOY / "base") -> tuple[Adapter, ...]:
+    known = load_base(str(base))
+    shapes = weight_shapes(known)
+    return tuple(adapter_files.load_adapter(p, name, known, shapes) for name, p in paths.items())
 
 
 def prompts() -> list[tuple[int, ...]]:
@@ -87,9 +94,10 @@ def requests(names: Sequence[str | None], mark: str = "") -> list[Request]:
     ]
 
 
-def engine_of(adapters: tuple[Adapter, ...], log: Path, dtype: str = "float32") -> Any:
-    base = load_base(str(TOY / "base"))
-    whole = EngineSpec("vllm", base, adapters, dtype, 256, 0, {"max_num_seqs": 32})
+def engine_of(
+    adapters: tuple[Adapter, ...], log: Path, dtype: str = "float32", base: Path = TOY / "base"
+) -> Any:
+    whole = EngineSpec("vllm", load_base(str(base)), adapters, dtype, 256, 0, {"max_num_seqs": 32})
     return RoutedEngine([(s, SupervisedEngine(s, log)) for s in routing.specs(whole)])
 
 
@@ -156,7 +164,7 @@ def alone(adapter: Adapter, dtype: str) -> Any:
     import transformers
 
     whole = is_whole(adapter.path)
-    source = adapter.path if whole else TOY / "base"
+    source = adapter.path if whole else adapter.base_name
     model: Any = transformers.AutoModelForCausalLM.from_pretrained(
         source, dtype=getattr(torch, dtype)
     )
@@ -277,6 +285,28 @@ def test_a_checkpoint_that_needs_an_engine_of_its_own(
     finally:
         engine.close()
     assert math.isfinite(check(adapters[0], found))
+
+
+@pytest.mark.skipif(not IS_SLOW, reason="three engine starts: PEVAL_SLOW=1")
+def test_biases_and_an_output_layer_on_a_base_that_has_both(place: Path, tmp_path: Path) -> None:
+    base = base_of("biased", place)
+    shutil.copy(TOY / "base" / "tokenizer.json", base)
+    paths = {k: make(k, place / k, place) for k in BIASED}
+    paths["bitfit"] = finetune(base, place / "bitfit", ".bias")
+    adapters = loaded(paths, base)
+    assert {a.name: (a.route, a.is_apart) for a in adapters} == BIASED | {
+        "bitfit": ("merge", False)
+    }
+    engine = engine_of(adapters, tmp_path / "engine.log", base=base)
+    try:
+        found = ask(engine, requests([None, *paths]))
+    finally:
+        engine.close()
+    worst = max(check(adapter, found) for adapter in adapters)
+    print(f"\nbiases and output layer: {worst:.1e} nat")
+    said = {name: [found[f"{name}/{i}?"].likelihoods for i in range(N_PROMPTS)]
+            for name in (None, *paths)}  # fmt: skip
+    assert all(said[name] != said[None] for name in paths)
 
 
 @pytest.mark.skipif(not IS_SLOW, reason="another engine start: PEVAL_SLOW=1")
