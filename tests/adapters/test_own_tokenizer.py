@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,8 @@ from peval.errors import AdapterError
 from peval.prepare import Job, prepare
 from peval.progress import Silent
 from peval.run import plan_requests
+from peval.rundir import RunDir
+from peval.store import Store
 from peval.tokenizer import tokenizers
 from peval.types import Adapter, Base, Decoding, EngineSpec, Request
 
@@ -160,6 +163,50 @@ def test_greedy_answers_are_those_of_transformers_with_its_tokenizer(
     (answer,) = backend.step()
     assert answer.token_ids == tuple(out.tolist())
     assert answer.text.strip() == words.decode(out, skip_special_tokens=True).strip()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="two engine starts: PEVAL_SLOW=1")
+def test_vllm_answers_in_its_words_as_transformers_does(
+    extended: Path, base: Base, tmp_path: Path
+) -> None:
+    """One beside the base in its batches (another end of text), one in an engine of its own."""
+    import transformers
+
+    batched = shutil.copytree(TOY / "adapters" / "generalist", tmp_path / "batched")
+    words: Any = transformers.AutoTokenizer.from_pretrained(base.path)
+    words.eos_token = words.convert_ids_to_tokens(words("14")["input_ids"][-1])
+    words.save_pretrained(batched)
+    task, out = tmp_path / "words.jsonl", tmp_path / "run"
+    rows = [{"input": text, "output": "x"} for text in (PROMPT, "Name a colour.", "Count to ten.")]
+    task.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    paths = (str(extended), str(batched), str(TOY / "adapters" / "generalist"))
+    job = Job(base=str(base.path), adapters=paths, tasks=(str(task),), engine="vllm",
+              dtype="float32", out=str(out))  # fmt: skip
+    score_job(prepare(job), Silent(), ["peval"])
+    with Store(RunDir(out).store) as store:
+        requests = store.requests()
+        done = store.completions([r.key for r in requests])
+    loaded = tuple(
+        load_adapter(Path(path), name, base, weight_shapes(base))
+        for path, name in zip(paths, ("adapter", "batched", "generalist"), strict=True)
+    )
+    assert [a.route for a in loaded] == ["merge", "native-lora", "native-lora"]
+    backend = HfBackend(EngineSpec("hf", base, loaded, "float32", 512, 0), lambda: None)
+    for request in requests:
+        backend.submit(request)
+    theirs = {}
+    while backend.has_work():
+        theirs |= {answer.key: answer for answer in backend.step()}
+    assert {r.adapter for r in requests} == {None, "adapter", "batched", "generalist"}
+    for request in requests:
+        mine, other = done[request.key], theirs[request.key]
+        assert (mine.token_ids, mine.finish_reason) == (other.token_ids, other.finish_reason)
+        assert mine.text == other.text
+    texts = {n: [done[r.key].text for r in requests if r.adapter == n]
+             for n in ("batched", "generalist")}  # fmt: skip
+    assert texts["batched"] != texts["generalist"]  # it ends at its own end
 
 
 def test_a_finetune_ends_where_its_own_config_says(base: Base, tmp_path: Path) -> None:
