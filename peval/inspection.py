@@ -138,7 +138,7 @@ def _bottlenecks(found: Bottlenecks) -> dict[str, Any]:
         "peft_type": None,
         "ranks": [], "rank_pattern": {}, "alpha": None, "alpha_pattern": {},
         "scalings": [] if isinstance(scaling, str) else [scaling],
-        "n_modules": len(found.places),
+        "n_modules": found.n_modules,
         "route": found.route,
         "route_why": found.why,
         "vllm": "refuses it: no r, lora_alpha, target_modules in its config",

@@ -65,7 +65,6 @@ class Bottlenecks:
     entries: Entries
     head: Entries
     places: tuple[Place, ...]
-    widths: tuple[int, ...]
     sha256: str
     changes_nothing: bool
 
@@ -77,9 +76,15 @@ class Bottlenecks:
     @property
     def why(self) -> str:
         """Why it takes its route."""
-        widths = ", ".join(map(str, self.widths))
-        what = f"bottlenecks of {widths}" if widths else "bottlenecks"
-        return f"{what} behind {' and '.join(self.sublayers)}, which vLLM has no place for"
+        up = (e for name, e in self.entries.items() if name.endswith(".adapter_up.weight"))
+        widths = ", ".join(map(str, sorted({entry.shape[-1] for entry in up if entry.shape})))
+        where = " and ".join(self.sublayers)
+        return f"bottlenecks of {widths} behind {where}, which vLLM has no place for"
+
+    @property
+    def n_modules(self) -> int:
+        """How many bottlenecks it has."""
+        return len({name.partition(".adapters.")[0] for name in self.entries})
 
     @property
     def sublayers(self) -> tuple[str, ...]:
@@ -103,7 +108,7 @@ def read_bottlenecks(path: Path, model: BaseModel | None, dtype: str | None) -> 
     file = safe_file(path, BOTTLENECKS_FILE, (PICKLED_BOTTLENECKS,))
     entries = read_header(file, AdapterError)
     check_dtypes(file, entries)
-    places, widths = _check(file, entries, config, model) if model else ((), ())
+    found = _check(file, entries, config, model) if model else ()
     for name in entries:
         if f".adapters.{config.name}." not in name:
             refuse(file, name, f"is not of the adapter {show(config.name)}")
@@ -118,7 +123,7 @@ def read_bottlenecks(path: Path, model: BaseModel | None, dtype: str | None) -> 
         digest += survey(files[1], head, dtype).sha256
     sha256 = hashlib.sha256(b"adapters " + config.fingerprint() + digest.encode()).hexdigest()
     idle = not head and _is_idle(config, nameless, seen)
-    return Bottlenecks(config, tuple(files), entries, head, places, widths, sha256, idle)
+    return Bottlenecks(config, tuple(files), entries, head, found, sha256, idle)
 
 
 def places(config: BottleneckConfig, n_layers: int, n_decoder_layers: int) -> Iterator[Place]:
@@ -164,8 +169,8 @@ def _t5(n_layers: int, n_decoder_layers: int) -> Iterator[Place]:
 
 def _check(
     file: Path, entries: Entries, config: BottleneckConfig, model: BaseModel
-) -> tuple[tuple[Place, ...], tuple[int, ...]]:
-    """Hold the tensors against what config and base ask for; return places and widths."""
+) -> tuple[Place, ...]:
+    """Hold the tensors against what config and base ask for; return their places."""
     kind = model.setting("model_type")
     if config.model_type != kind:
         config.refuse("model_type", f"{show(config.model_type)}, the base is {show(kind)}")
@@ -196,8 +201,7 @@ def _check(
         raise AdapterError(f"{file}: no tensor {show(missing)}, which config and base ask for")
     if config.how.ln_before:
         _check_twins(file, entries)
-    widths = {config.width(place.layer, hidden) for place in found}
-    return found, tuple(sorted(widths))
+    return found
 
 
 def _tensors(config: BottleneckConfig, width: int, hidden: int) -> dict[str, Shape]:

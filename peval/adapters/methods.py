@@ -211,7 +211,8 @@ METHODS: Mapping[str, Method] = {method.peft_type: method for method in _ALL}
 
 _NO_EQUATION = "is not served: which tensors it must hold is not known to peval"
 REFUSED_METHODS: Mapping[str, str] = {
-    "XLORA": "is not served: the adapters that it mixes lie outside its directory",
+    "XLORA": "is not served: PEFT 0.21 saves it without the first layer of what weighs its "
+             "adapters, and fills that with random numbers on loading",
     "POLY": "is not served: it answers by a task number that no prompt carries",
     "CPT": "is not served: its prompt is projected by rules of the training",
     "CARTRIDGE": "is not served: it holds attention states, whose shapes PEFT does not fix",
