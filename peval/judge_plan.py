@@ -24,6 +24,10 @@ from peval.store import Store
 from peval.types import Message, Request
 
 TARGETS = "targets"
+BASELINE = "baseline"
+"""What a task's setting ``targets`` says where they are another system's answers: not references
+that a judge should take as right.
+"""
 TOKENS_PER_BYTE = 0.25
 _TUNED = re.compile(r"([-_.](instruct|chat|it|sft|dpo|hf|base))+$")
 
@@ -135,6 +139,8 @@ def prepared(job: Judging) -> Iterator[Work]:
             answers = {
                 system: by_id for system, by_id in texts.items() if only is None or system in only
             }
+            if by_name[name].settings.get("targets") == BASELINE:
+                items = [dataclasses.replace(item, references=()) for item in items]
             asking = Asking(how, by_name[name], about["salt"])
             calls += _calls(asking, items, answers, opponents[name], job)
         yield Work(place, kept | about, how, calls, opponents)

@@ -289,6 +289,27 @@ def test_a_reference_file_with_other_prompts_is_refused(run: Path, tmp_path: Pat
         judge(job(run, "http://127.0.0.1:9/v1", against=str(path)), Silent())
 
 
+def test_alpaca_evals_targets_are_opponents_and_no_references(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"dataset": "d", "instruction": f"Name {n} things now", "output": "red " * n,
+             "generator": "g"} for n in range(1, 5)]  # fmt: skip
+    (tmp_path / "alpaca_eval").mkdir()
+    (tmp_path / "alpaca_eval" / "alpaca_eval.json").write_text(json.dumps(rows))
+    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    api.score(adapters=ADAPTERS[:1], tasks=("alpaca-eval",), data_dir=str(tmp_path),
+              out=str(tmp_path / "run"))  # fmt: skip
+    server = JudgeServer(lambda prompt: "[[C]]")
+    with serving(server) as url:
+        mine = job(tmp_path / "run", url, judge="mt-bench-pairwise", against="targets", nulls=0)
+        judge(mine, Silent())
+    assert len(server.calls) == 2 * 2 * 4
+    prompts = [call["messages"][-1]["content"] for call in server.calls]
+    assert all("red" in p and "Reference Answer" not in p for p in prompts)
+    one = section(tmp_path / "run")
+    assert system(one, None)["win_rate"] == system(one, "generalist")["win_rate"] == 0.5
+
+
 def test_people_are_one_more_judge(run: Path, tmp_path: Path) -> None:
     with serving(JudgeServer(numbered)) as url:
         judge(job(run, url, nulls=0), Silent())
