@@ -79,7 +79,11 @@ def _opponents(store: Store) -> dict[str, dict[str, tuple[str, ...]]]:
 
 def is_opponent(task: Task, system: str | None) -> bool:
     """Tell whether a system is what a judge held the others against."""
-    return bool(task.settings["against"] == (BASE if system is None else system))
+    return _is_it(task.settings["against"], system)
+
+
+def _is_it(against: object, system: str | None) -> bool:
+    return bool(against == (BASE if system is None else system))
 
 
 @dataclass(frozen=True)
@@ -102,9 +106,11 @@ class _Work:
         judge = Judge.from_record(self.about["judge"])
         found = outcomes(judge, calls, verdicts)
         categories = {s.id: s.category for s in self.samples.values()}
-        finding = findings(judge, found, texts, opponents, categories)
+        # The opponent's ties with itself are there for comparisons; they are no finding.
+        others = {s: by_id for s, by_id in found.items() if not _is_it(self.about["against"], s)}
+        finding = findings(judge, others, texts, opponents, categories)
         if leaderboard.applies(self.task, self.about["against"], len(self.samples)):
-            self._control_lengths(finding, found, texts, opponents)
+            self._control_lengths(finding, others, texts, opponents)
         name = f"{self.task.name} by {self.place.path.name}"
         settings = {
             "of": self.task.name, "judge": judge.sha256[:12], "model": judge.model,

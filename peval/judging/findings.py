@@ -241,7 +241,7 @@ def _warnings(judge: Judge, record: Record) -> list[str]:
     by_wins = longer is not None and abs(longer - 0.5) > LONGER_BIAS
     if lengths["n"] >= ENOUGH and (by_correlation or by_wins):
         is_longer = longer > 0.5 if by_wins else found > 0
-        facts = [f"correlation {found:.2f}"] if found is not None else []
+        facts = [f"correlation {found:.2f}".replace("-", "−")] if found is not None else []
         facts += [f"the longer answer wins {100 * longer:.0f} %"] if longer is not None else []
         which = "longer" if is_longer else "shorter"
         said.append(f"length: the judge prefers {which} answers ({', '.join(facts)})")

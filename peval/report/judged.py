@@ -114,7 +114,7 @@ def _how(one: Found) -> Text:
     if lengths["correlation"] is not None:
         said.append(
             f" Correlation with the length{' difference' if one['against'] else ''}: "
-            f"{lengths['correlation']:.2f}."
+            f"{_two(lengths['correlation'])}."
         )
     models = _length_models(one)
     if models:
@@ -137,20 +137,25 @@ def _length_models(one: Found) -> list[str]:
 def _systems(one: Found) -> Table:
     pairwise = one["kind"] == "pairwise"
     columns: tuple[Column, ...]
+    has_bounds = bool(one["unscored"])
     if pairwise:
         columns = (
             Column(("win rate, %",), key="win_rate"), Column(("standard error",)),
             Column(("discrete, %",)), Column(("won / tied / lost",)),
-            Column(("if all unscored were lost to won",)),
+            *([Column(("if all unscored were lost to won",))] if has_bounds else []),
             Column(("length-controlled, %",), ("standard_error",)), Column(("characters",)),
         )  # fmt: skip
     else:
         columns = (
             Column(("mean",), key="mean"), Column(("items",)),
-            Column(("if all unscored were lowest to highest",)), Column(("characters",)),
+            *([Column(("if all unscored were lowest to highest",))] if has_bounds else []),
+            Column(("characters",)),
         )  # fmt: skip
     rows = tuple(
-        (name_cell(row["system"]), *(_pair(row) if pairwise else _rated(one, row)))
+        (
+            name_cell(row["system"]),
+            *(_pair(row, has_bounds) if pairwise else _rated(row, has_bounds)),
+        )
         for row in one["systems"]
     )
     what = "win rates" if pairwise else "mean verdicts"
@@ -160,9 +165,9 @@ def _systems(one: Found) -> Table:
     )  # fmt: skip
 
 
-def _pair(row: Found) -> tuple[Cell, ...]:
+def _pair(row: Found, has_bounds: bool) -> tuple[Cell, ...]:
     if row["mean"] is None:
-        return tuple(text_cell(NONE) for _ in range(7))
+        return tuple(text_cell(NONE) for _ in range(6 + has_bounds))
     controlled = row["length_controlled"]
     low, high = row["bounds"]
     return (
@@ -170,7 +175,7 @@ def _pair(row: Found) -> tuple[Cell, ...]:
         number_cell(row["standard_error"], percent(row["standard_error"], 2)),
         number_cell(row["discrete_win_rate"], percent(row["discrete_win_rate"], 2)),
         text_cell(f"{row['n_wins']:,} / {row['n_ties']:,} / {row['n_losses']:,}"),
-        text_cell(f"{percent(low)} to {percent(high)}" if row["n_unscored"] else NONE),
+        *([text_cell(f"{percent(low)} to {percent(high)}")] if has_bounds else []),
         Cell((f"{percent(controlled['win_rate'])} ± {percent(controlled['standard_error'])}",),
              (controlled["win_rate"], controlled["standard_error"]))
         if controlled else Cell((NONE,), (None, None)),
@@ -178,14 +183,15 @@ def _pair(row: Found) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _rated(one: Found, row: Found) -> tuple[Cell, ...]:
+def _rated(row: Found, has_bounds: bool) -> tuple[Cell, ...]:
     if row["mean"] is None:
-        return tuple(text_cell(NONE) for _ in range(4))
+        return tuple(text_cell(NONE) for _ in range(3 + has_bounds))
     bounds = row.get("bounds")
     shown = f"{bounds[0]:.2f} to {bounds[1]:.2f}" if bounds and row["n_unscored"] else NONE
     return (
         number_cell(row["mean"], f"{row['mean']:.2f}"), count_cell(row["n_scored"]),
-        text_cell(shown), number_cell(row["mean_length"], f"{row['mean_length']:,.0f}"),
+        *([text_cell(shown)] if has_bounds else []),
+        number_cell(row["mean_length"], f"{row['mean_length']:,.0f}"),
     )  # fmt: skip
 
 
@@ -204,18 +210,23 @@ def _turns(one: Found) -> Iterator[Part]:
 def _turn_table(one: Found, what: str, found: Sequence[tuple[str | None, Found]]) -> Table:
     """Return a row for each system and category with a column for each turn's mean."""
     turns = sorted({turn["turn"] for _, turn in found})
+    is_pair = one["kind"] == "pairwise"
     groups: dict[tuple[str | None, str | None], dict[int, Found]] = {}
     for name, turn in found:
         groups.setdefault((name, turn["category"]), {})[turn["turn"]] = turn
     return Table(
         slug("judged", what, one["name"]), f"{one['name']}, {what}",
         (Column(("",), numeric=False), Column(("category",), numeric=False),
-         *(Column((f"turn {n}",)) for n in turns), Column(("dropped",))),
+         *(Column((f"turn {n}{', %' if is_pair else ''}",)) for n in turns), Column(("dropped",))),
         tuple((name_cell(name), text_cell(category or "all"),
-               *(number_cell(by_turn[n]["mean"], _two(by_turn[n]["mean"])) for n in turns),
+               *(_turn_cell(by_turn[n]["mean"], is_pair) for n in turns),
                count_cell(sum(turn["n_dropped"] for turn in by_turn.values())))
               for (name, category), by_turn in groups.items()),
     )  # fmt: skip
+
+
+def _turn_cell(mean: float | None, is_pair: bool) -> Cell:
+    return number_cell(mean, percent(mean) if is_pair and mean is not None else _two(mean))
 
 
 def _nulls(one: Found) -> Iterator[Part]:
