@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from peval import families, pools, programs, results
+from peval import estimation, families, pools, programs
+from peval.answers import Answers, column, only
 from peval.baselines import BASELINES
 from peval.coding import UNSANDBOXED, Sandbox, is_code
+from peval.estimation import Signer, control_of
 from peval.forgetting import judged
 from peval.generalization import generalization
 from peval.items import items
@@ -27,7 +29,7 @@ from peval.memorization.overlap import overlapping
 from peval.noise import Noise, floored, noise
 from peval.parquet import AnswersFile
 from peval.report.write import write_report
-from peval.results import Answers, Results
+from peval.results import Results
 from peval.rundir import PLANNED, RunDir, adapter_of, pool_of, record, task_of, write_json
 from peval.samples import write_samples
 from peval.scorers.text import SCORER_VERSION
@@ -148,7 +150,7 @@ def _estimates(
     base: list[Adapter | None] = [None] if None in part.systems else []
     for who in (*base, *adapters):
         system = part.systems[who.name if who else None]
-        found = results.estimates(part.task, part.items, who, system, sign, how)
+        found = estimation.estimates(part.task, part.items, who, system, sign, how)
         if part.task.reader == "judge" and is_opponent(part.task, who.name if who else None):
             # Half of a win by rule: nothing was measured that could be uncertain.
             found = (dataclasses.replace(one, low=one.value, high=one.value) for one in found)
@@ -159,11 +161,11 @@ def _comparisons(part: Part, adapters: Sequence[Adapter], n_parts: int) -> Itera
     """Yield each adapter's differences to the base, where it was asked."""
     compared = [one for one in adapters if not one.is_control] if None in part.systems else []
     for adapter in compared:
-        against = results.control_of(adapter, adapters)
+        against = control_of(adapter, adapters)
         pair = part.systems[adapter.name], part.systems[against]
         alpha = families.LEVEL / (len(compared) * n_parts)
         how = aggregates(part.task)
-        yield from results.comparisons(part.task, part.items, adapter, pair, alpha, how, against)
+        yield from estimation.comparisons(part.task, part.items, adapter, pair, alpha, how, against)
 
 
 def _of_memory(
@@ -224,7 +226,7 @@ def _by_overlap(
     part: Part,
     adapters: Sequence[Adapter],
     found: Mapping[str, Any],
-    sign: results.Signer,
+    sign: Signer,
 ) -> Iterator[Estimate]:
     """Yield headline scores on the items that the training data touch, and on the others."""
     touched = overlapping(found, part.task.name)
@@ -236,8 +238,8 @@ def _by_overlap(
         kept = np.array([(sample.id in touched) == wanted for sample in part.samples])
         columns = items([s for s, keep in zip(part.samples, kept, strict=True) if keep])
         for name, system in part.systems.items():
-            some = results.only(system, kept)
-            for e in results.estimates(task, columns, names[name], some, sign, aggregates(task)):
+            some = only(system, kept)
+            for e in estimation.estimates(task, columns, names[name], some, sign, aggregates(task)):
                 if e.group is None:
                     yield dataclasses.replace(e, group=group)
 
@@ -256,10 +258,10 @@ def _baselines(part: Part) -> Iterator[Estimate]:
             continue
         scores = [score_prediction(predictions[s.id], s, task, tokenize) for s in part.samples]
         system = Answers(
-            values={m: results.column([score[m] for score in scores]) for m in task.metrics},
+            values={m: column([score[m] for score in scores]) for m in task.metrics},
             said=tuple(predictions[s.id] for s in part.samples),
         )
-        yield from results.estimates(
+        yield from estimation.estimates(
             task, part.items, name, system, _baseline_signature, aggregates(task)
         )
 

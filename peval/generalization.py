@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from peval.answers import Answers
 from peval.baselines import majority_target
-from peval.results import Answers
 from peval.stats.intervals import difference_interval
 from peval.types import Estimate, Sample, Task
 

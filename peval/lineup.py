@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from peval import results
+from peval.answers import Answers, lined_up
 from peval.coding import Sandbox, is_code
 from peval.items import Items, items
 from peval.judging.concluded import Judged
 from peval.parquet import AnswersFile
-from peval.results import Answers
 from peval.scoring import key_ends, score_system
 from peval.store import Store
 from peval.types import Asked, Sample, Score, Task
@@ -60,7 +59,7 @@ class Lineup:
         part = Part(one.task, one.samples, items(one.samples))
         for name, asked in one.asked.items():
             completions = self.store.completions(posed.key for many in asked for posed in many)
-            part.systems[name] = results.answers(one.task, asked, completions, one.scores[name])
+            part.systems[name] = lined_up(one.task, asked, completions, one.scores[name])
             rows = list(zip(asked, one.scores[name], strict=True))
             self.file.add(one.task.name, name, one.samples, rows, completions)
         return part
@@ -74,7 +73,7 @@ class Lineup:
         scores = score_system(
             self.store, task, samples, asked, completions, ends, self.sandbox
         )  # fmt: skip
-        part.systems[name] = results.answers(task, asked, completions, scores)
+        part.systems[name] = lined_up(task, asked, completions, scores)
         rows = list(zip(asked, scores, strict=True))
         _count(part, rows)
         self.file.add(task.name, name, samples, rows, completions)
@@ -83,7 +82,7 @@ class Lineup:
         elif self.repeat is not None:  # programs are not run a second time
             second = self.repeat.completions(keys)
             scores = score_system(self.repeat, task, samples, asked, second, ends)
-            part.again[name] = results.answers(task, asked, second, scores)
+            part.again[name] = lined_up(task, asked, second, scores)
 
 
 def _count(part: Part, rows: Sequence[tuple[Asked, Score | None]]) -> None:

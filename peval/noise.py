@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from peval.answers import Answers, is_there
 from peval.items import Items
-from peval.results import Answers, is_there
 from peval.types import Comparison, Task
 
 NORMAL_95 = 1.959964

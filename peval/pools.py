@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval import stats
-from peval.results import Answers, control_of, is_there
+from peval.answers import Answers, is_there
+from peval.estimation import control_of
 from peval.types import Adapter, Comparison, Estimate, Pool, Sample
 
 Systems = Mapping[str | None, Answers]

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from peval import families, results
+from peval import estimation, families
+from peval.answers import Answers
 from peval.items import items as columns
 from peval.parquet import AnswersFile
-from peval.results import Answers, Results
+from peval.results import Results
 from peval.types import Adapter, Asked, Completion, Decoding, Posed, Profile, Sample, Score, Task
 
 HOW = Decoding(max_tokens=4)
@@ -78,12 +79,12 @@ def made_run(
                 blocks.setdefault((name, system), []).append(((posed(key, item.id),), score))
         for system, found in lined_up.items():
             who = adapter(system) if system else None
-            estimates += results.estimates(
+            estimates += estimation.estimates(
                 task(name), columns(items), who, found, _signer(signature)
             )
             if who and None in lined_up:
                 pair = (found, lined_up[None])
-                comparisons += results.comparisons(task(name), columns(items), who, pair, 0.05)
+                comparisons += estimation.comparisons(task(name), columns(items), who, pair, 0.05)
     names = list(dict.fromkeys(s for systems in tasks.values() for s in systems if s))
     rows = [row for some in blocks.values() for row in some]
     n_failed = sum(score is not None and score.status == "failed" for _, score in rows)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from peval import stats
+from peval.answers import column
 from peval.corpus import Aggregate, difference, interval, is_mean
-from peval.results import _interval, column, paired
+from peval.estimation import _interval, paired
 
 MEAN = Aggregate(lambda items: sum(items) / len(items))
 PERPLEXITY = Aggregate(lambda items: math.exp(-sum(items) / len(items)), is_log=True)

@@ -16,11 +16,11 @@ from scripted import TOY, ScriptedEngine
 
 import peval
 from peval import api
+from peval.answers import Answers
 from peval.errors import UsageError
 from peval.items import Items, items
 from peval.noise import NORMAL_95, Noise, floored, noise
 from peval.report.format import mark
-from peval.results import Answers
 from peval.run import mixed
 from peval.types import MERGE, Adapter, Comparison, Completion, Decoding, Request, Sample
 

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval import stats
+from peval.answers import is_there
 from peval.corpus import Aggregate, is_mean, is_whole_only
 from peval.decide.pairs import Pair, check_signatures, check_tasks, common_rows, pair_up
 from peval.decide.runs import FinishedRun, Scores, in_progress, read_run
 from peval.errors import RunError, UsageError
+from peval.estimation import paired
 from peval.families import LEVEL, PRIMARY, adjusted, counts
 from peval.metrics import describes
-from peval.results import Record, is_there, paired
+from peval.results import Record
 from peval.rundir import task_of
 from peval.scoring import aggregates
 from peval.types import Comparison

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from peval.answers import Answers, is_there
+from peval.estimation import control_of
 from peval.memorization.aggregates import AUROC, split_scores
 from peval.memorization.attacks import ATTACKS, CALIBRATED
 from peval.memorization.blind import blind_check
@@ -19,7 +21,6 @@ from peval.memorization.roc import (
     tpr_at,
 )
 from peval.memorization.sets import FEW_RECORDS, MEMBER, NON_MEMBER, set_of
-from peval.results import Answers, control_of, is_there
 from peval.stats import Interval, mean_interval
 from peval.types import Adapter, Estimate, Sample, Task
 
