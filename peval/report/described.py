@@ -52,7 +52,7 @@ def sections(view: View) -> Iterator[Section]:
     for task in view.described:
         metrics = measured(view, task)
         n = counted(task["n_samples"], "prompt")
-        parts += [Paragraph((Strong(task["name"]), f", {n}")), _table(view, task, metrics)]
+        parts += [Paragraph((Strong(task["name"]), f", {n}")), _table(view, task)]
         parts.append(Fold(f"{task['name']} with intervals", tuple(_details(view, task, metrics))))
     yield Section("What answers are like", tuple(parts))
 
@@ -88,8 +88,14 @@ def measured(view: View, task: dict[str, Any]) -> list[str]:
     ]  # fmt: skip
 
 
-def _table(view: View, task: dict[str, Any], metrics: list[str]) -> Table:
-    name = str(task["name"])
+def shown(view: View, task: dict[str, Any]) -> list[str]:
+    """Return what a narrow table has room for: one measure of length."""
+    found = measured(view, task)
+    return [m for m in found if m != "characters" or "tokens" not in found]
+
+
+def _table(view: View, task: dict[str, Any]) -> Table:
+    name, metrics = str(task["name"]), shown(view, task)
     columns = (Column((m + (", %" if is_share(m) else ""),), ESTIMATED, key=m) for m in metrics)
     rows = (
         (name_cell(s), *(short_cell(view, (name, m, s, None)) for m in metrics))

@@ -250,7 +250,7 @@ def _provenance(found: Found) -> Iterator[Section]:
 
 
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _pools, _scores, _differences, _kept, _judged, _described, _instructions, _memory,
+    _decision, _pools, _scores, _differences, _kept, _judged, _instructions, _described, _memory,
     _domains, _sweep, _programs, _categories, _other_metrics, _flips, _cost, _hygiene, _limits,
     _provenance,
 )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from peval.metrics import is_share
-from peval.report.described import measured
+from peval.report.described import shown
 from peval.report.format import difference, interval
 from peval.report.hygiene import notes
 from peval.report.tables import short_cell
@@ -48,7 +48,7 @@ def _block(results: Results, task: str, metric: str) -> str:
 
 def _described(view: View, task: Record) -> str:
     """Return what a task's answers are like, one system a line."""
-    metrics = [m for m in measured(view, task) if not m.startswith("distinct")]
+    metrics = [m for m in shown(view, task) if not m.startswith("distinct")]
     width = max(len(system or "base") for system in view.systems)
     lines = [f"{task['name']}  (described, not judged: `peval judge`; marks against the base)"]
     for system in view.systems:
