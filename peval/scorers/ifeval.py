@@ -25,6 +25,7 @@ from peval.errors import DataError
 from peval.types import Sample
 
 SCORER_VERSION = "2"
+SEED = 0
 
 LEVELS = ("prompt_strict", "instruction_strict", "prompt_loose", "instruction_loose")
 TYPES = (
@@ -80,7 +81,7 @@ def _without_chance() -> Iterator[None]:
     in the original, draws a letter at random in its place.
     """
     state = random.getstate()
-    random.seed(0)
+    random.seed(SEED)
     try:
         yield
     finally:
@@ -110,7 +111,7 @@ def checkers() -> Any:
     try:
         _provide_sentence_data()
         # Unseeded, a short text has now one language, now another.
-        import_module("langdetect").DetectorFactory.seed = 0
+        import_module("langdetect").DetectorFactory.seed = SEED
         return import_module("lm_eval.tasks.ifeval.utils")
     except ImportError as error:
         raise DataError(

@@ -16,8 +16,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
+import peval
+from peval import api
 from peval.engines import SupervisedEngine
+from peval.rundir import RunDir
+from peval.store import Store
 from peval.types import Adapter, Base, Completion, Decoding, EngineSpec, Request
 
 ROOT = Path(__file__).parents[2]
@@ -195,6 +200,70 @@ def test_draws_depend_on_their_request_alone(
     }
     hot = replace(requests()[0], key="hot", decoding=Decoding(4, temperature=4.0))
     assert "temperature 4 is outside" in (ask(vllm, [hot])["hot"].error or "")
+
+
+CATEGORIES = {"writing": 0.7, "math": 0.0, "stem": 0.1}
+
+
+def mt_bench(folder: Path) -> Path:
+    """Write two questions of two turns in each of three categories, as FastChat has them."""
+    path = folder / "mt_bench" / "question.jsonl"
+    path.parent.mkdir(parents=True)
+    rows = [
+        {"question_id": f"{name}-{n}", "category": name,
+         "turns": [f"Sort the letters of plum and pear {n}.", "And now in reverse?"]}
+        for name in CATEGORIES for n in range(2)
+    ]  # fmt: skip
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_turns_at_each_categorys_temperature_with_several_draws(
+    vllm: SupervisedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lent(SupervisedEngine):
+        """The engine that the other tests use too: closing it leaves it up."""
+
+        def __init__(self) -> None:
+            vars(self).update(vars(vllm))
+
+        def close(self) -> None: ...
+
+    vllm.start()
+    monkeypatch.setattr(api, "open_engine", lambda setup, progress: Lent())
+    found = peval.score(
+        adapters=[str(TOY / "adapters" / "generalist")], tasks=("mt-bench",),
+        data_dir=str(mt_bench(tmp_path / "data")), dtype="float32", engine="vllm",
+        max_model_len=MAX_MODEL_LEN, samples_per_prompt=3, out=str(tmp_path / "run"),
+    )  # fmt: skip
+    assert found.complete
+    with Store(RunDir(tmp_path / "run").store) as store:
+        asked, samples = store.requests(), store.samples()["mt-bench"]
+        said = store.completions(r.key for r in asked)
+    openings = [r for r in asked if r.part == 0]
+    how = {(samples[r.sample_id].category, r.decoding.temperature, r.decoding.n) for r in openings}
+    assert how == {("writing", 0.7, 3), ("math", 0.0, 1), ("stem", 0.1, 3)}
+    # A conversation for each draw: 2 systems x 2 questions x (3 + 1 + 3) second turns.
+    later = [r for r in asked if r.part]
+    assert (len(openings), len(later)) == (12, 28)
+    words = Tokenizer.from_file(str(TOY / "base" / "tokenizer.json"))
+    first = {(r.sample_id, r.adapter): r for r in openings}
+    for request in later:
+        opening = first[request.sample_id, request.adapter]
+        draw, turn = samples[request.sample_id].draw_and_turn(request.part)
+        before = said[opening.key].drawn[draw].text.strip()
+        text = words.decode(list(request.prompt_token_ids), skip_special_tokens=False)
+        assert text.endswith(f"<|assistant|>\n{before}</s>\n<|user|>\nAnd now in reverse?\n"
+                             "<|assistant|>\n") and turn == 1, text  # fmt: skip
+        assert request.decoding.temperature == opening.decoding.temperature
+    hot = [said[r.key].drawn for r in openings if r.decoding.temperature == 0.7]
+    assert any(len({one.token_ids for one in drawn}) > 1 for drawn in hot)
+    # Asked once more in another order, all at once, everything is said again.
+    again = ask(vllm, list({r.key: r for r in reversed(asked)}.values()))
+    assert again == said
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "## What answers are like" in report
+    assert "| tokens |" in report
 
 
 def test_a_killed_worker_costs_time_but_no_answer(

@@ -6,6 +6,7 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from peval import conclude
@@ -76,4 +77,34 @@ def test_gpt_4s_published_answers(shared_data: Path, tmp_path: Path) -> None:
     assert sum(e.n_items for m, e in by_type.items() if m.startswith("strict@")) > 800
     assert by_type["strict@punctuation:no_comma"].n_items == 66
     report = (tmp_path / "run" / "report.md").read_text()
-    assert "punctuation:no_comma" in report
+    assert "## Instructions followed" in report
+    assert "| punctuation:no_comma (66) |" in report
+    assert "<summary>strict@" not in report
+
+
+BY_CHANCE = {1122, 1129}  # they ask for "#" and "!", where the checker draws a letter
+
+
+def test_two_prompts_whose_letter_is_drawn_are_all_that_differs_from_the_published(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def counts(keys: set[int]) -> tuple[int, ...]:
+        found = [ifeval.score_ifeval(said[key], asked[key]) for key in keys]
+        return tuple(sum(np.sum(one[level]) for one in found) for level in ifeval.LEVELS)
+
+    folder = shared_data / "ifeval"
+    rows = list(map(json.loads, (folder / "input_data.jsonl").read_text().splitlines()))
+    answers = folder / "input_response_data_gpt4_20231107_145030.jsonl"
+    texts = [json.loads(line)["response"] for line in answers.read_text().splitlines()]
+    said = {row["key"]: text for row, text in zip(rows, texts, strict=True)}
+    asked = {
+        row["key"]: sample(row["instruction_id_list"], row["kwargs"], row["prompt"]) for row in rows
+    }
+    others = counts({*asked} - BY_CHANCE)
+    drawn = set()
+    for seed in range(60):
+        monkeypatch.setattr(ifeval, "SEED", seed)
+        drawn.add(counts(BY_CHANCE))
+    published = (416, 697, 429, 712)
+    assert tuple(np.subtract(published, others)) in drawn
+    assert len(drawn) == 9
