@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from peval.version import __version__
 
 ENGINE = "predictions"
 """What stands for the engine in a run of predictions."""
+
+UNKNOWN = ("truncated", "tokens")
+"""Metrics of what a prediction does not tell: what ended it, and how many tokens it was."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,11 @@ def import_predictions(
     Parameters
     ----------
     paths
-        JSON lines, plain or gzipped, each with ``id`` (or ``task_id``) and ``prediction`` (or
-        ``completion`` or ``solution``). Samples without a prediction stay unanswered and are
-        never averaged.
+        JSON lines or a JSON list, plain or gzipped, each with ``id`` (or ``task_id``) and
+        ``prediction`` (or ``completion``, ``solution``, ``response`` or ``output``). Where no id
+        is given, ``prompt``, or ``instruction`` and
+        ``input``, name the sample by its text. Samples without a
+        prediction stay unanswered and are never averaged.
     task
         Says which data is asked, and how answers are scored.
     consent
@@ -70,10 +76,12 @@ def import_predictions(
         The task scores likelihoods.
     """
     task = programs_allowed([task], **consent)[0]
+    task = dataclasses.replace(task, metrics=tuple(m for m in task.metrics if m not in UNKNOWN))
     samples = datasets.read(task, data_dir).samples
     _check_scores_texts(task, samples)
+    ids = {_words(sample.input): sample.id for sample in samples}
     given = [
-        Given(name, path, file_sha256(path), read_predictions(path, _has_several(task)))
+        Given(name, path, file_sha256(path), read_predictions(path, _has_several(task), ids))
         for name, path in zip(_names(paths), paths, strict=True)
     ]
     if is_code(task):
@@ -135,8 +143,12 @@ def chosen_task(
     return task
 
 
-def read_predictions(path: Path, several: bool = False) -> dict[str, tuple[str, ...]]:
+def read_predictions(
+    path: Path, several: bool = False, ids: Mapping[str, str] = {}
+) -> dict[str, tuple[str, ...]]:
     """Return the predictions of a file by id; with ``several``, an id may stand in it again.
+
+    ``ids`` names samples by their text, for lines without an id.
 
     Raises
     ------
@@ -145,7 +157,7 @@ def read_predictions(path: Path, several: bool = False) -> dict[str, tuple[str, 
     """
     found: dict[str, tuple[str, ...]] = {}
     for where, row in _records(path):
-        key, prediction = _prediction(row, where)
+        key, prediction = _prediction(row, where, ids)
         if key in found and not several:
             raise DataError(f"{where}: the id {key!r} stands in an earlier line too")
         found[key] = (*found.get(key, ()), prediction)
@@ -155,10 +167,16 @@ def read_predictions(path: Path, several: bool = False) -> dict[str, tuple[str, 
 
 
 def _records(path: Path) -> Iterator[tuple[str, object]]:
-    """Yield each line's record: JSON, or comma-separated under a header (.csv, .txt)."""
+    """Yield each record: of JSON lines, a JSON list, or commas under a header (.csv, .txt)."""
     lines = files.read_lines(path)
     if path.name.removesuffix(".gz").endswith(".jsonl"):
         yield from ((where, files.parse(text, where)) for where, _, text in lines)
+        return
+    if path.name.removesuffix(".gz").endswith(".json"):
+        rows = files.parse(files.decode(files.read_bytes(path), str(path)), str(path))
+        if not isinstance(rows, list):
+            raise DataError(f"{path}: must be a JSON list of objects")
+        yield from ((f"{path}: record {n}", row) for n, row in enumerate(rows, start=1))
         return
     header: list[str] = []
     for where, _, text in lines:
@@ -195,12 +213,30 @@ def _drawn(task: Task, given: Sequence[Given], samples: Sequence[Sample]) -> Tas
     return task
 
 
-def _prediction(record: object, where: str) -> tuple[str, str]:
+NAMES = ("prediction", "completion", "solution", "gold_label", "response", "output")
+"""What fields with a prediction are called; ``gold_label`` is HANS's own name."""
+
+
+def _words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _asked(record: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
+    """Return the id of the sample that a record names by its text, or the text of no sample."""
+    given = [record.get(name) for name in ("prompt", "instruction", "input")]
+    prompt, instruction, more = (text if isinstance(text, str) else "" for text in given)
+    texts = [text for text in (prompt, f"{instruction} {more}", instruction) if text.strip()]
+    known = (ids[_words(text)] for text in texts if _words(text) in ids)
+    return next(known, texts[0] if texts else None)
+
+
+def _prediction(record: object, where: str, ids: Mapping[str, str]) -> tuple[str, str]:
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
     key = record.get("id", record.get("task_id", record.get("pairID")))
-    named = ("prediction", "completion", "solution", "gold_label")  # the last is HANS's own name
-    prediction = next((record[name] for name in named if name in record), None)
+    if key is None:
+        key = _asked(record, ids)
+    prediction = next((record[name] for name in NAMES if name in record), None)
     if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
         raise DataError(f"{where}: field 'id' must be text or a whole number")
     if not isinstance(prediction, str):
@@ -214,7 +250,7 @@ def _prediction(record: object, where: str) -> tuple[str, str]:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """Name each file, with its folder where two have one name."""
-    stems = [path.name.removesuffix(".gz").removesuffix(".jsonl") for path in paths]
+    stems = [re.sub(r"\.jsonl?(\.gz)?$", "", path.name) for path in paths]
     names = [
         stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}/{stem}"
         for stem, path in zip(stems, paths, strict=True)
@@ -240,7 +276,7 @@ def _unknown(given: Given, samples: Sequence[Sample]) -> int:
     if not n_known:
         mine, other = samples[0].id, next(iter(given.texts))
         raise DataError(
-            f"{given.path}: no id is known (here {other!r}; expected ids such as {mine!r})"
+            f"{given.path}: no id is known (here {other[:60]!r}; expected ids such as {mine!r})"
         )
     return len(given.texts) - n_known
 

@@ -2,15 +2,17 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 import peval
 from peval.cli import main
+from peval.conclude import conclude
 from peval.datasets import bbh, gsm8k
 from peval.errors import DataError, TaskError, UsageError
-from peval.predictions import read_predictions
+from peval.predictions import chosen_task, import_predictions, read_predictions
 
 ROWS = [{"id": name, "input": f"{name}?", "output": name.upper()} for name in "abc"]
 
@@ -216,3 +218,37 @@ def test_hans_published_accuracies_are_reproduced(shared_data, tmp_path, capsys)
     majority = found.estimate("hans", "accuracy", "majority-target")
     assert majority.value == 0.5
     capsys.readouterr()
+
+
+def test_published_answers_are_known_by_their_prompts(shared_data: Path, tmp_path: Path) -> None:
+    """Self-Instruct's files name no ids; GPT-3 untuned is known not to come to an end."""
+    folder = shared_data / "self_instruct_human_eval" / "predictions"
+    task = chosen_task("self-instruct", None, None, None)
+    paths = [folder / "davinci_predictions.jsonl.gz", folder / "text-davinci-003_predictions.jsonl"]
+    found = conclude(import_predictions(paths, task, shared_data, tmp_path / "run"))
+    untuned, tuned = (
+        found.estimate("self-instruct", "loops", name)
+        for name in ("davinci_predictions", "text-davinci-003_predictions")
+    )
+    assert (untuned.n_items, tuned.n_items, untuned.n_missing) == (252, 252, 0)
+    assert untuned.low > 0.8
+    assert tuned.high < 0.03
+    with pytest.raises(KeyError):  # nobody says what ended these texts
+        found.estimate("self-instruct", "truncated", "davinci_predictions")
+
+
+def test_alpaca_evals_list_of_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "asks.jsonl"
+    path.write_text('{"id": "a", "input": "Say  hello."}\n{"id": "b", "input": "Go away."}\n')
+    said = tmp_path / "model_outputs.json"
+    rows = [{"instruction": "Say hello.", "output": "Hello.", "generator": "x"},
+            {"instruction": "Who?", "output": "Me.", "generator": "x"}]  # fmt: skip
+    said.write_text(json.dumps(rows))
+    task = chosen_task(str(path), None, None, None)
+    found = conclude(import_predictions([said], task, None, tmp_path / "run"))
+    one = found.estimate("asks", "characters", "model_outputs")
+    assert (one.value, one.n_items, one.n_missing) == (6.0, 1, 1)
+    assert found.run["left_out"] == {"model_outputs": 1}
+    said.write_text('{"instruction": "Say hello."}')
+    with pytest.raises(DataError, match="must be a JSON list of objects"):
+        import_predictions([said], task, None, tmp_path / "other")

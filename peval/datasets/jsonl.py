@@ -10,7 +10,7 @@ from typing import Any
 
 from peval.datasets import files
 from peval.errors import DataError, TaskError
-from peval.scorers.open_text import OPEN_METRICS
+from peval.metrics import describes
 from peval.types import Dataset, Sample, Task
 
 
@@ -133,7 +133,7 @@ def _id(row: _Row) -> str:
 def _sample(row: _Row, task: Task) -> Sample:
     """Return the sample that a row describes."""
     turns = _turns(row)
-    is_bare = task.metrics == OPEN_METRICS and all(
+    is_bare = describes(task.metrics[0]) and all(
         row.record.get(key) is None for key in ("output", "targets")
     )
     return Sample(
