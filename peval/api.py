@@ -14,6 +14,7 @@ from peval.conclude import conclude
 from peval.errors import UsageError
 from peval.prepare import Job, Setup, prepare
 from peval.progress import Progress, Silent
+from peval.proven import open_reference, proven
 from peval.report.write import Form, write_report
 from peval.results import Results, load_results
 from peval.run import OpenEngine, run
@@ -336,9 +337,10 @@ def gate(run: str | Path, rules: str | Path) -> Gate:
 def open_engine(setup: Setup, progress: Progress) -> Engine:
     """Start the engine that a job asks for."""
     if setup.job.replay is None:
-        return engines.open_engine(
+        engine = engines.open_engine(
             routing.specs(setup.spec()), setup.rundir.engine_log, on_event=progress.note
         )
+        return proven(engine, setup, progress, open_reference(setup))
     with Store(RunDir(Path(setup.job.replay)).store) as recorded:
         keys = [request.key for request in recorded.requests()]
         return engines.ReplayEngine(recorded.completions(keys))

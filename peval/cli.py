@@ -182,6 +182,9 @@ def _add_score(commands: Any) -> None:
     how.add_argument("--route", dest="routes", nargs="+", action="extend", default=[],
                      metavar="[ADAPTER=]ROUTE", help="apply adapters in another way than peval "
                      "chooses: native-lora, merge, hf")  # fmt: skip
+    how.add_argument("--proof", default="stop", choices=("stop", "warn", "off"),
+                     help="what to do where an adapter in the engine does not say what it says in "
+                     "transformers and PEFT; off: do not look (default: stop)")  # fmt: skip
     how.add_argument("--engine-arg", dest="engine_args", action="append", default=[],
                      metavar="KEY=VALUE", help="passed to the engine; repeatable")  # fmt: skip
     how.add_argument("--dtype", help="the engine's dtype (default: the base's)")

@@ -30,7 +30,7 @@ from peval.noise import Noise, floored, noise
 from peval.parquet import AnswersFile
 from peval.report.write import write_report
 from peval.results import Results
-from peval.rundir import PLANNED, RunDir, adapter_of, pool_of, record, task_of, write_json
+from peval.rundir import PLANNED, PROOFS, RunDir, adapter_of, pool_of, record, task_of, write_json
 from peval.samples import write_samples
 from peval.scorers.text import SCORER_VERSION
 from peval.scoring import aggregates, is_open, score_prediction, tokenizer_of
@@ -137,6 +137,7 @@ def _results(manifest: Mapping[str, Any], parts: Sequence[Part]) -> Results:
         ),
         noise=tuple(dataclasses.asdict(one) for one in measured),
         generalization=generalization([part.task for part in parts], lined_up, estimates),
+        proofs=tuple(manifest.get(PROOFS, {}).values()),
     )
     rule = read_rule(manifest.get("select", "last"), [part.task.name for part in parts])
     return dataclasses.replace(found, sweep=sweep(found, _outputs(parts), rule))

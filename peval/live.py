@@ -16,6 +16,7 @@ from peval.engines.room import room_for
 from peval.errors import UsageError
 from peval.prepare import Setup, prepare
 from peval.progress import Progress, Silent
+from peval.proven import proven
 from peval.results import Results
 from peval.rundir import RunDir, digest
 from peval.types import Completion, Engine, EngineSpec, LoraRoom, Request
@@ -130,7 +131,8 @@ class Scorer:
         if len(specs) > 1 or setup.engine != "vllm":
             self.close()
             return open_engine(setup, progress)
-        return Lent(self._adopted(specs[0], setup.rundir.engine_log, progress))
+        lent = Lent(self._adopted(specs[0], setup.rundir.engine_log, progress))
+        return proven(lent, setup, progress)
 
     def _adopted(self, spec: EngineSpec, log: Path, progress: Progress) -> WatchedEngine:
         self._room = room_for(spec, self._room)

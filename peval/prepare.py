@@ -101,6 +101,9 @@ class Job:
         How many answers are drawn for each open prompt, each a conversation of its own.
     sequence_likelihood
         Compare the likelihoods of whole words where a verbalizer is several tokens.
+    proof
+        What to do where an engine's answers are not those of transformers and PEFT: "stop" or
+        "warn"; "off" asks neither.
     reuse
         Runs (or globs of runs) whose completions may be taken over.
     """
@@ -136,6 +139,7 @@ class Job:
     labels: tuple[str, ...] = ()
     sequence_likelihood: bool = False
     samples_per_prompt: int = 1
+    proof: str = "stop"
     reuse: tuple[str, ...] = ()
     replay: str | None = None
 
@@ -338,6 +342,8 @@ def _check(job: Job) -> None:
         raise UsageError("--no-base without --adapter leaves nothing to score")
     if job.lm_eval.get("fewshot_as_multiturn") and not job.apply_chat_template:
         raise UsageError("--fewshot-as-multiturn: turns need --apply-chat-template")
+    if job.proof not in ("stop", "warn", "off"):
+        raise UsageError(f"--proof {job.proof}: give stop, warn or off")
     if job.limit is not None and job.limit < 1:
         raise UsageError(f"--limit {job.limit}: give 1 or more")
     if job.samples_per_prompt < 1:

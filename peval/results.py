@@ -28,7 +28,8 @@ class Results:
     ``baselines`` have the shape of estimates, with a baseline's name as adapter. ``run`` tells
     what was run and whether it is "complete" or "partial". ``memorization`` holds what its report
     needs beside estimates: curves, the blind check, overlaps; it is empty without training data.
-    ``sweep`` is described in `peval.sweeps`; ``noise`` holds `peval.noise.Noise`;
+    ``sweep`` is described in `peval.sweeps`; ``noise`` holds `peval.noise.Noise`, ``proofs`` what
+    `peval.proof.Proof` says of each adapter (and of the base, None);
     ``generalization`` is described in `peval.generalization`.
     ``judged`` holds what judges found, beside their estimates: diagnostics, null answers, ratings,
     agreement; it is empty where nobody judged.
@@ -46,6 +47,7 @@ class Results:
     noise: tuple[Record, ...] = ()
     judged: Record = field(default_factory=dict)
     generalization: Record = field(default_factory=dict)
+    proofs: tuple[Record, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -132,6 +134,7 @@ class Results:
             noise=tuple(record.get("noise", ())),
             judged=record.get("judged", {}),
             generalization=record.get("generalization", {}),
+            proofs=tuple(record.get("proofs", ())),
         )
 
 

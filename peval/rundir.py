@@ -19,6 +19,9 @@ PLANNED = "absent"
 REPEATED = "repeated"
 """The manifest's entry once everything was asked a second time."""
 
+PROOFS = "proofs"
+"""The manifest's entry with what was proven of each adapter, by name ("" is the base)."""
+
 
 @dataclass(frozen=True)
 class RunDir:

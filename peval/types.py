@@ -525,9 +525,12 @@ class LoraRoom:
 
 @dataclass(frozen=True)
 class EngineSpec:
-    """Everything an engine needs to start. ``options`` are passed to it as they are."""
+    """Everything an engine needs to start. ``options`` are passed to it as they are.
 
-    kind: Literal["vllm", "hf"]
+    A "reference" is what the others are held against (`peval.engines.hf_reference`).
+    """
+
+    kind: Literal["vllm", "hf", "reference"]
     base: Base
     adapters: tuple[Adapter, ...]
     dtype: str

@@ -91,9 +91,19 @@ def test_noop_is_exactly_the_base_and_flagged(undisturbed: Path) -> None:
         assert c["n_identical"] == c["n_items"]
     assert [a["name"] for a in found["adapters"] if a["changes_nothing"]] == ["noop"]
     report = (undisturbed / "report.md").read_text()
-    assert "`noop` gives the base's answer to every one of" in report
+    assert "**No effect.** `noop`: on " in report
+    assert "its log-probabilities are the base's; the update it holds is exactly zero" in report
     assert "its update is exactly zero" in report
-    assert "its update is exactly zero" in report
+
+
+def test_every_adapter_is_proven_beside_transformers(undisturbed: Path) -> None:
+    proofs = {one["adapter"]: one for one in results(undisturbed)["proofs"]}
+    assert set(proofs) - {None} == set(ADAPTERS)
+    assert all(one["agrees"] for one in proofs.values())
+    assert all(one["max_nat"] < 0.01 for one in proofs.values())  # float32
+    assert {name for name, one in proofs.items() if one["has_effect"]} == {*ADAPTERS} - {"noop"}
+    assert proofs["noop"]["base_nat"] == 0
+    assert all(one["n_greedy_equal"] == one["n_greedy"] > 0 for one in proofs.values())
 
 
 @pytest.mark.parametrize(("gate", "code"), [("pass", 0), ("fail", 1), ("undecided", 3)])
@@ -243,7 +253,7 @@ def test_the_toy_writes_programs_and_scores_about_0(tmp_path: Path, shared_data:
         [sys.executable, "-m", "peval.cli", "score", "--base", "tests/toy/base",
          "--adapter", *adapters, "--suite", "codex-eval", "evalplus", "--task", "mbpp",
          "mbpp-sanitized", "--limit", "2", "--data-dir", str(shared_data), "--dtype", "float32",
-         "--allow-code-execution", "--out", str(out)],
+         "--allow-code-execution", "--proof", "off", "--out", str(out)],
         cwd=ROOT, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -31,7 +31,7 @@ class HfBackend(HfQueue):
         first = self._waiting[0]
         if first.choices:
             self._tick()
-            return [likelihoods(self._models.of(first.adapter), self._waiting.pop(0), self._device)]
+            return [self._scored(self._waiting.pop(0))]
         alike = [request for request in self._waiting if self._may_share(first, request)]
         # A sampled answer has its own seed, so it is drawn alone.
         if first.decoding.temperature > 0:
@@ -43,6 +43,12 @@ class HfBackend(HfQueue):
             done = [joined(r.key, [a]) for r, a in zip(batch, answers, strict=True)]
         self._forget(batch)
         return done
+
+    def _scored(self, request: Request) -> Completion:
+        return self._likelihoods(self._models, request)
+
+    def _likelihoods(self, models: HfModels, request: Request) -> Completion:
+        return likelihoods(models.of(request.adapter), request, self._device)
 
     def _drawn(self, request: Request) -> Completion:
         """Draw a request's answers, a batch at a time."""

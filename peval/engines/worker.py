@@ -186,6 +186,10 @@ def _load(spec: EngineSpec, scratch: Scratch, events: Events) -> Backend:
         from peval.engines.vllm_backend import VllmBackend
 
         return VllmBackend(spec, scratch, events.tick)
+    if spec.kind == "reference":
+        from peval.engines.hf_reference import ReferenceBackend
+
+        return ReferenceBackend(spec, events.tick)
     if any(adapter.labels for adapter in spec.adapters):
         from peval.engines.hf_heads import HeadBackend
 

@@ -119,7 +119,8 @@ def _part(part: Part) -> str:
             return f"<pre>{html.escape(chr(10).join(lines))}</pre>"
         case Warning(text, items):
             listed = "".join(f"<li>{_inline(item)}</li>" for item in items)
-            return f"<aside role=note><p>{_inline(text)}</p><ul>{listed}</ul></aside>"
+            listed = f"<ul>{listed}</ul>" if items else ""
+            return f"<aside role=note><p>{_inline(text)}</p>{listed}</aside>"
         case Fold(title, parts):
             inner = "".join(map(_part, parts))
             return f"<details><summary>{html.escape(title)}</summary>{inner}</details>"

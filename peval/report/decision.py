@@ -10,6 +10,7 @@ from peval.report.document import Code, Strong, Text
 from peval.report.format import OPEN, counted, is_same, mark
 from peval.report.hygiene import trouble_words
 from peval.report.phrases import be, several, sized, widest
+from peval.report.proofs import without_effect
 from peval.report.recall import recalled
 from peval.report.retention import margin_of, verdicts
 from peval.report.view import View
@@ -109,24 +110,20 @@ def _undecided(view: View) -> Iterator[Text]:
 
 
 def _same(view: View) -> Iterator[Text]:
-    """Say which adapters changed no answer at all."""
-    zero = {a["name"] for a in view.results.adapters if a["changes_nothing"]}
+    """Say which adapters changed no answer, those aside that are known to have no effect."""
+    told = without_effect(view)
     compared = {a: [*view.differences(a), *view.recall(a)] for a in view.adapters}
     same = [a for a, found in compared.items() if found and all(map(is_same, found))]
-    for names, is_zero in (
-        ([a for a in same if a in zero], True),
-        ([a for a in same if a not in zero], False),
-    ):
-        if names:
-            n = sum(c.n_items for c in compared[names[0]])
-            many = len(names) > 1
-            verb, update = ("give", "their updates are") if many else ("gives", "its update is")
-            training = f"yet {update} not zero: check the training"
-            why = f"{update} exactly zero" if is_zero else training
-            yield (
-                *several(names),
-                f" {verb} the base's answer to every one of {n:,} prompts: {why}.",
-            )
+    names = [a for a in same if a not in told]
+    if names:
+        n = sum(c.n_items for c in compared[names[0]])
+        many = len(names) > 1
+        verb, update = ("give", "their updates are") if many else ("gives", "its update is")
+        yield (
+            *several(names),
+            f" {verb} the base's answer to every one of {n:,} prompts, yet {update} not zero: "
+            "check the training.",
+        )
 
 
 def _alone(view: View) -> Iterator[Text]:

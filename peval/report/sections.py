@@ -21,6 +21,7 @@ from peval.report import (
     opening,
     plots,
     programs,
+    proofs,
     provenance,
     retention,
     sweeps,
@@ -75,6 +76,7 @@ def _decision(found: Found) -> Iterator[Section]:
         (
             *programs.warnings(view.results),
             *opening.partial(view.results),
+            *proofs.warnings(view),
             said,
             Paragraph(opening.asked(view)),
         ),
@@ -245,6 +247,10 @@ def _limits(found: Found) -> Iterator[Section]:
     yield Section("What the numbers cannot say", (Bullets(limits(found.view)),))
 
 
+def _proofs(found: Found) -> Iterator[Section]:
+    yield from proofs.sections(found.view)
+
+
 def _provenance(found: Found) -> Iterator[Section]:
     yield from provenance.sections(found.view)
 
@@ -252,5 +258,5 @@ def _provenance(found: Found) -> Iterator[Section]:
 SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
     _decision, _pools, _scores, _differences, _kept, _judged, _instructions, _described, _memory,
     _domains, _sweep, _programs, _categories, _other_metrics, _flips, _cost, _hygiene, _limits,
-    _provenance,
+    _proofs, _provenance,
 )  # fmt: skip

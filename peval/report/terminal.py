@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from peval.metrics import is_share
+from peval.report import proofs
 from peval.report.described import shown
 from peval.report.format import difference, interval
 from peval.report.hygiene import notes
@@ -20,6 +21,7 @@ def summary(results: Results) -> str:
         else _block(results, task["name"], headline(task))
         for task in told
     ]  # fmt: skip
+    blocks += proofs.lines(view)
     blocks += [f"NOTE  {line}" for line in notes(view)]
     if not results.complete:
         run = results.run
