@@ -8,6 +8,7 @@ with random numbers, so that no adapter is a no-op. Run it to write all of them:
 
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 from dataclasses import dataclass, field, replace
@@ -264,6 +265,20 @@ def merged_weights(adapter: Path | None, base: Path) -> dict[str, Any]:
     if adapter is not None:
         model = peft.PeftModel.from_pretrained(model, adapter).merge_and_unload()
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def overflowing(place: Path, factor: float) -> Path:
+    """Return a LoRA whose weights are finite and whose activations are not."""
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(TOY_BASE.parent / "adapters" / "narrow", place)
+    tensors = load_file(place / "adapter_model.safetensors")
+    save_file(
+        {name: t.float().sign() * factor for name, t in tensors.items()},
+        place / "adapter_model.safetensors",
+        {"format": "pt"},
+    )
+    return place
 
 
 if __name__ == "__main__":

@@ -144,6 +144,36 @@ def test_an_adapter_applied_otherwise_than_in_peft_stops_the_run(
     assert "**Not as trained.** `generalist`" in report
 
 
+@pytest.mark.parametrize(("distance", "agrees"), [(0.29, True), (0.33, False)])
+def test_rounding_in_transformers_sets_what_is_allowed(
+    bench: Bench, distance: float, agrees: bool
+) -> None:
+    bench.rounding, bench.engine = 0.2, {"generalist": 0.5 + distance}
+    results = bench.score(dtype="bfloat16", proof="warn")
+    found = {one["adapter"]: one for one in results.proofs}["generalist"]
+    assert found["allowed_nat"] == pytest.approx(1.5 * 0.2 + 0.01)
+    assert found["mean_nat"] == pytest.approx(distance)
+    assert found["rounding_nat"] == pytest.approx(0.2)
+    assert found["agrees"] is agrees
+
+
+def test_what_rounding_makes_of_nothing_is_no_effect(bench: Bench) -> None:
+    """Merged weights are rounded: the engine differs from its base, the adapter does not."""
+    bench.rounding, bench.engine = 0.05, {"noop": 0.04}
+    results = bench.score(dtype="bfloat16")
+    found = {one["adapter"]: one for one in results.proofs}["noop"]
+    assert found["has_effect"] is False
+    assert found["base_nat"] == pytest.approx(0.04)
+
+
+def test_an_effect_that_rounding_could_hide_is_told(bench: Bench) -> None:
+    bench.rounding = 0.4
+    bench.score(dtype="bfloat16")
+    report = (Path(bench.options["out"]) / "report.md").read_text()
+    (row,) = [line for line in report.splitlines() if line.startswith("| `generalist` | 0.5 ")]
+    assert "no more than rounding could hide" in row
+
+
 def test_no_answer_of_an_unproven_adapter_is_stored(bench: Bench) -> None:
     bench.engine = {"generalist": 0.1}
     with pytest.raises(EngineError):

@@ -97,6 +97,7 @@ def options(folder: Path, out: Path) -> dict[str, Any]:
         "base": os.path.relpath(TOY / "base"), "suite": "superni", "data_dir": str(TOY / "data"),
         "limit": 12,
         "dtype": "float32", "facts": str(folder / "facts.csv"), "out": str(out),
+        "proof": "off",
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from peval.engines.decoder import Decoders
@@ -10,7 +10,7 @@ from peval.engines.hf_likelihood import likelihoods
 from peval.engines.hf_models import HfModels
 from peval.engines.hf_queue import HfQueue
 from peval.engines.seeds import first_seed
-from peval.engines.wire import joined
+from peval.engines.wire import NO_NUMBERS, failed, joined
 from peval.types import Completion, Drawn, EngineSpec, Request
 
 _BATCH = 16
@@ -40,7 +40,7 @@ class HfBackend(HfQueue):
         else:
             batch = alike[:_BATCH]
             answers = self._answer(batch, first.decoding.seed)
-            done = [joined(r.key, [a]) for r, a in zip(batch, answers, strict=True)]
+            done = [_joined(r, [a]) for r, a in zip(batch, answers, strict=True)]
         self._forget(batch)
         return done
 
@@ -55,7 +55,7 @@ class HfBackend(HfQueue):
         seed, n = first_seed(request), request.decoding.n
         starts = range(0, n, _BATCH)
         batches = (self._answer([request] * min(_BATCH, n - at), seed + at) for at in starts)
-        return joined(request.key, [drawn for batch in batches for drawn in batch])
+        return _joined(request, [drawn for batch in batches for drawn in batch])
 
     def _may_share(self, first: Request, other: Request) -> bool:
         """Tell whether two requests can be answered in one batch."""
@@ -65,24 +65,35 @@ class HfBackend(HfQueue):
         may_pad = self._models.is_encoder_decoder or self._models.of(first.adapter).may_pad
         return may_pad or len(other.prompt_token_ids) == len(first.prompt_token_ids)
 
-    def _answer(self, batch: list[Request], seed: int) -> list[Drawn]:
+    def _answer(self, batch: list[Request], seed: int) -> list[Drawn | None]:
+        """Return what is written for each request; None where the model computed no number."""
         import torch
+        from transformers import LogitsProcessorList
 
         applied = self._models.of(batch[0].adapter)
         ids, mask = self._padded(batch)
         # An encoder-decoder's answer begins after its start token, another's after the prompt.
         start = 1 if self._models.is_encoder_decoder else ids.shape[1]
         torch.manual_seed(seed)
+        spoilt = torch.zeros(len(batch), dtype=torch.bool, device=self._device)
+
+        def look(input_ids: Any, scores: Any) -> Any:
+            nonlocal spoilt
+            spoilt |= scores.isnan().any(-1)
+            return scores
+
         with torch.inference_mode():
             output = applied.model.generate(
                 input_ids=ids.to(self._device),
                 attention_mask=mask.to(self._device),
                 generation_config=self._generation(batch[0]),
                 stopping_criteria=[self._stopper(batch, start)],
+                logits_processor=LogitsProcessorList([look]),
                 **applied.extra,
             )
         answers = output[:, start:].tolist()
-        return [self._one(r, a) for r, a in zip(batch, answers, strict=True)]
+        rows = zip(batch, answers, spoilt.tolist(), strict=True)
+        return [None if is_spoilt else self._one(r, a) for r, a, is_spoilt in rows]
 
     def _padded(self, batch: list[Request]) -> tuple[Any, Any]:
         """Return prompts of one width and what of them counts: (batch, width) each.
@@ -142,3 +153,9 @@ class HfBackend(HfQueue):
         reason: Literal["stop", "length"] = "length" if n is None else "stop"
         ids = answer[:n]
         return Drawn(decoder.text(request, ids), tuple(ids), reason)
+
+
+def _joined(request: Request, drawn: Sequence[Drawn | None]) -> Completion:
+    """Return a request's completion; it fails where any of its answers does."""
+    whole = [one for one in drawn if one is not None]
+    return joined(request.key, whole) if len(whole) == len(drawn) else failed(request, NO_NUMBERS)

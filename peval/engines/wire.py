@@ -26,6 +26,7 @@ from peval.types import (
 )
 
 Message = dict[str, Any]
+NO_NUMBERS = "the model's log-probabilities are no numbers"
 
 
 def encode(message: Mapping[str, object]) -> bytes:

@@ -6,6 +6,7 @@ arguments: requests to read, events to write, and the guard's pipe.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import signal
@@ -20,6 +21,7 @@ from typing import BinaryIO, Protocol
 
 from peval.engines.scratch import Scratch, fork_cleaner, new_scratch
 from peval.engines.wire import (
+    NO_NUMBERS,
     Message,
     completion_message,
     decode,
@@ -222,9 +224,16 @@ def serve(
         if backend.has_work():
             done += backend.step()
         if done:
-            events.send(map(completion_message, done))
+            events.send(completion_message(with_numbers(one)) for one in done)
         else:
             events.tick()
+
+
+def with_numbers(completion: Completion) -> Completion:
+    """Return a completion, failed if any of its likelihoods is no number."""
+    if any(math.isnan(value) for one in completion.likelihoods for value in one.logprobs):
+        return Completion(completion.key, "", (), "error", NO_NUMBERS)
+    return completion
 
 
 def _arrivals(inbox: queue.SimpleQueue[Message | None], wait: bool) -> list[Message | None]:

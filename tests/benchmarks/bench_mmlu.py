@@ -39,7 +39,7 @@ def main() -> None:
         command = [
             sys.executable, "-m", "peval.cli", "score", "--base", str(TOY / "base"), "--adapter",
             *map(str, adapters), "--task", asked.task, "--data-dir", place, "--out", str(out),
-            *(["--limit", str(asked.limit)] if asked.limit else []), "--json",
+            *(["--limit", str(asked.limit)] if asked.limit else []), "--json", "--proof", "off",
         ]  # fmt: skip
         start = time.perf_counter()
         done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -105,6 +105,7 @@ def score(folder: Path, out: Path, engine: str) -> peval.Results:
         limit=LIMIT,
         dtype="float32",
         engine=engine,
+        proof="off",
         out=str(out),
     )
 
@@ -166,7 +167,7 @@ def test_conversations_are_lm_evals_own(
         lm_eval={"include_path": str(folder), "num_fewshot": 2, "gen_kwargs": how,
                  "fewshot_as_multiturn": multiturn},
         apply_chat_template=True, system_instruction=system, limit=6, dtype="float32",
-        engine="hf", allow_base_mismatch=True, out=str(tmp_path / "run"),
+        engine="hf", allow_base_mismatch=True, proof="off", out=str(tmp_path / "run"),
     )  # fmt: skip
     assert results.complete
     with Store(tmp_path / "run" / "store.sqlite") as store:
@@ -281,7 +282,7 @@ def test_groups_have_lm_evals_own_numbers(folder: Path, merged: Path, tmp_path: 
     results = peval.score(
         base=str(TOY / "base"), adapters=[ADAPTER], tasks=["lm-eval:toy_alike"],
         lm_eval={"include_path": str(folder)}, dtype="float32", engine="hf", limit=8,
-        out=str(tmp_path / "run"),
+        proof="off", out=str(tmp_path / "run"),
     )  # fmt: skip
     n_compared = 0
     for name, model in ((None, TOY / "base"), ("generalist", merged)):

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import KINDS, base_of, finetune, make
+from checkpoints import KINDS, base_of, finetune, make, overflowing
 from scripted import TOY
 
 from peval.adapters import load_adapter
 from peval.bases import load_base, weight_shapes
 from peval.engines.hf_backend import HfBackend
+from peval.engines.wire import NO_NUMBERS
+from peval.engines.worker import with_numbers
 from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 
 pytestmark = [
@@ -212,3 +214,21 @@ def test_a_prompt_of_one_task(place: Path) -> None:
     plain = loaded.forward
     loaded.forward = lambda **given: plain(task_ids=torch.tensor([0]), **given)
     check("one", loaded, done)
+
+
+def test_an_overflowing_adapter_spoils_its_own_rows_alone(tmp_path: Path) -> None:
+    bad = overflowing(tmp_path / "bad", 1e30)
+    base = load_base(str(TOY / "base"))
+    shapes = weight_shapes(base)
+    paths = {"good": TOY / "adapters" / "generalist", "bad": bad}
+    adapters = tuple(load_adapter(path, name, base, shapes) for name, path in paths.items())
+    found = answers(engine(base.path, adapters), [None, "good", "bad"])
+    alone = answers(engine(base.path, adapters[:1]), [None, "good"])
+    assert {key: found[key] for key in alone} == alone
+    for key, one in found.items():
+        if key.startswith("bad/write"):
+            assert one.error == NO_NUMBERS
+        elif key.startswith("bad"):
+            assert with_numbers(one).error == NO_NUMBERS
+        else:
+            assert with_numbers(one) == one

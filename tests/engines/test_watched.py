@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from checkpoints import overflowing
 from scripted import TOY
 
 from peval import adapters as adapter_files
@@ -202,20 +202,6 @@ def test_weights_whose_canary_is_no_number_are_not_asked(tmp_path: Path) -> None
     bench.engine._known[None] = (-1.0,) * 12
     found = bench.said([*mixed(["later"], 1), *mixed(["merged"], 9)])
     assert right(found) == {"later"}
-
-
-def overflowing(place: Path, factor: float) -> Path:
-    """Return a LoRA whose weights are finite and whose activations are not."""
-    from safetensors.torch import load_file, save_file
-
-    shutil.copytree(TOY / "adapters" / "narrow", place)
-    tensors = load_file(place / "adapter_model.safetensors")
-    save_file(
-        {name: t.float().sign() * factor for name, t in tensors.items()},
-        place / "adapter_model.safetensors",
-        {"format": "pt"},
-    )
-    return place
 
 
 GOOD = ("memorizer", "narrow", "generalist")

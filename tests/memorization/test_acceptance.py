@@ -63,6 +63,7 @@ def job(
         engine=engine,
         dtype="float32",
         out=str(place / engine),
+        proof="off",
         memorization=memorization,
     )
 
