@@ -121,7 +121,7 @@ def _same(view: View) -> Iterator[Text]:
         verb, update = ("give", "their updates are") if many else ("gives", "its update is")
         yield (
             *several(names),
-            f" {verb} the base's answer to every one of {n:,} prompts, yet {update} not zero: "
+            f" {verb} the base's answer to every one of {n:,} prompts: yet {update} not zero: "
             "check the training.",
         )
 
