@@ -2,7 +2,8 @@
 
 Works on scores alone. In domain and out of domain are different items, so the interval of their
 difference joins those of the two means (Zou and Donner 2008, the method of variance estimates
-recovery); the majority class is held against a system item by item.
+recovery). Demonstrations are the same in both: there the difference is taken in each context, and
+its interval is that of contexts. The majority class is held against a system item by item.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from peval.agreement import agreements
 from peval.answers import Answers
 from peval.baselines import majority_target
 from peval.stats.intervals import difference_interval
@@ -35,7 +37,8 @@ def generalization(
         ``majority``: for each task the majority class's accuracy, and for each system its
         difference to that with a 95 % interval. ``pairs``: for each task out of domain with one in
         domain their common sentences (``n_shared`` of ``n_out``) and for each system both
-        accuracies and their difference, out of domain less in domain, with a 95 % interval.
+        accuracies and their difference, out of domain less in domain, with a 95 % interval, and
+        its ``contexts`` where demonstrations were given. ``agreement``: `peval.agreement`.
     """
     mine = [task for task in tasks if task.reader == "nlu"]
     if not mine:
@@ -46,6 +49,7 @@ def generalization(
     return {
         "majority": [_majority(task.name, *parts[task.name]) for task in mine],
         "pairs": [_pair(one, other, parts, whole) for one, other in _pairs(mine)],
+        "agreement": agreements(mine, parts),
     }
 
 
@@ -92,7 +96,7 @@ def _pair(
     parts: Mapping[str, Part],
     estimates: Mapping[tuple[str, str | None], Estimate],
 ) -> Record:
-    (inner, systems), (outer, _) = parts[one.name], parts[other.name]
+    (inner, systems), (outer, others) = parts[one.name], parts[other.name]
     inside, outside = ({s.input for s in many if s.input} for many in (inner, outer))
     found = {
         name: (estimates.get((one.name, name)), estimates.get((other.name, name)))
@@ -104,20 +108,59 @@ def _pair(
         "n_shared": len(inside & outside),
         "n_out": len(outside),
         "systems": [
-            {"adapter": name, **_gap(a, b)}
+            {"adapter": name}
+            | _gap(a, b, _contexts(one, (inner, systems[name]), (outer, others[name])))
             for name, (a, b) in found.items()
             if a is not None and b is not None and None not in (a.value, b.value)
         ],
     }
 
 
-def _gap(one: Estimate, other: Estimate) -> Record:
-    """Return both values and their difference, with the interval that theirs make."""
+Answered = tuple[Sequence[Sample], Answers]
+
+
+def _contexts(task: Task, inner: Answered, outer: Answered) -> list[Record]:
+    """Return accuracies in and out of domain by context; none without demonstrations."""
+    if not task.settings.get("shots"):
+        return []
+    inside, outside = _means(*inner), _means(*outer)
+    return [
+        {"context": name, "in_domain": mean, "out_of_domain": outside[name]}
+        for name, mean in inside.items()
+        if name in outside
+    ]
+
+
+def _means(samples: Sequence[Sample], answers: Answers) -> dict[str, float]:
+    """Return a system's accuracy in each cluster."""
+    found: dict[str, list[float]] = {}
+    for sample, value in zip(samples, answers.values[METRIC].tolist(), strict=True):
+        if not math.isnan(value):
+            found.setdefault(sample.cluster, []).append(value)
+    return {name: math.fsum(values) / len(values) for name, values in found.items()}
+
+
+def _gap(one: Estimate, other: Estimate, contexts: Sequence[Record]) -> Record:
+    """Return both values and their difference, with its interval where there is one."""
     a, b = one.value or 0.0, other.value or 0.0
-    low = high = None
-    if None not in (one.low, one.high, other.low, other.high):
-        bounds = [float(x) for x in (one.low, one.high, other.low, other.high) if x is not None]
-        a_low, a_high, b_low, b_high = bounds
-        low = b - a - math.hypot(b - b_low, a_high - a)
-        high = b - a + math.hypot(b_high - b, a - a_low)
-    return {"in_domain": a, "out_of_domain": b, "gap": b - a, "low": low, "high": high}
+    low, high = _of_contexts(contexts, b - a) if contexts else _joined(one, other)
+    said = {"contexts": list(contexts)} if contexts else {}
+    return {"in_domain": a, "out_of_domain": b, "gap": b - a, "low": low, "high": high} | said
+
+
+def _of_contexts(contexts: Sequence[Record], gap: float) -> tuple[float | None, float | None]:
+    if len(contexts) < 2:
+        return None, None
+    differences = [one["out_of_domain"] - one["in_domain"] for one in contexts]
+    found = difference_interval(differences, [one["context"] for one in contexts])
+    return gap + found.low - found.value, gap + found.high - found.value
+
+
+def _joined(one: Estimate, other: Estimate) -> tuple[float | None, float | None]:
+    """Return the interval of the difference of two means that were measured on other items."""
+    if None in (one.low, one.high, other.low, other.high):
+        return None, None
+    bounds = [float(x) for x in (one.low, one.high, other.low, other.high) if x is not None]
+    a_low, a_high, b_low, b_high = bounds
+    a, b = one.value or 0.0, other.value or 0.0
+    return b - a - math.hypot(b - b_low, a_high - a), b - a + math.hypot(b_high - b, a - a_low)

@@ -112,7 +112,10 @@ def train_head(
 
 
 def train_words(base: Path, out: Path, items: Sequence[Item], seed: int, lora: bool = True) -> Path:
-    """Train a model, or a LoRA, to answer ``SENTENCE ?`` with one of `WORDS`, and save it."""
+    """Train a model, or a LoRA, to answer ``SENTENCE ?`` with one of `WORDS`, and save it.
+
+    A whole model keeps its embedding as it was, so that vLLM can load it in the base's place.
+    """
     import peft
     import torch
     import transformers
@@ -127,6 +130,8 @@ def train_words(base: Path, out: Path, items: Sequence[Item], seed: int, lora: b
             task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]
         )
         model = peft.get_peft_model(model, config)
+    else:
+        model.get_input_embeddings().requires_grad_(False)
     targets = torch.tensor([word[0] for word in words])
     asked = [(f"{text} ?", label) for text, label in items]
     _train(model, base, asked, seed, lambda m, ids, y: torch.nn.functional.cross_entropy(

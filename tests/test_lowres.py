@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import jsonschema
 import lowres
+import pyarrow.parquet
 import pytest
 
 import peval
@@ -23,6 +23,8 @@ pytestmark = [
 ]
 SCHEMA = json.loads((Path(peval.__file__).parent / "results.schema.json").read_text())
 N_DEV, N_OOD, N_SHARED = 560, 540, 516
+N_CONTEXTS = 2
+ALL = ("cola", "cola-without-ood", "cola-ood")
 RUNS = [(m, shots, seed) for m in ("full", "lora") for shots in (4, 64) for seed in (0, 1)]
 
 
@@ -145,13 +147,12 @@ def words(place: Path) -> Results:
     (place / "words.csv").write_text("\n".join(facts) + "\n")
     return peval.score(
         base=str(base), adapters=[str(place / "words" / "*")], suite="lowres-cola",
-        profile="llmft-minimal", shots=[0, 4], contexts=2, dtype="float32", limit=20,
+        profile="llmft-minimal", shots=[0, 4], contexts=N_CONTEXTS, dtype="float32", limit=20,
         facts=str(place / "words.csv"), data_dir=str(place / "small"), out=str(place / "run-words"),
         engine_options={"enforce_eager": True},
     )  # fmt: skip
 
 
-@pytest.mark.skipif(not os.environ.get("PEVAL_SLOW"), reason="two minutes: set PEVAL_SLOW=1")
 def test_words_and_contexts_in_vllm(words: Results) -> None:
     assert words.complete
     assert words.run["serving"]["engine"].startswith("vllm")
@@ -161,7 +162,45 @@ def test_words_and_contexts_in_vllm(words: Results) -> None:
         for k in (0, 4)
         for name in ("cola", "cola-without-ood")
     ]
-    for name in [None, *(a["name"] for a in words.adapters)]:
-        assert words.estimate("cola-4-shot", "accuracy", name).n_clusters == 2
     best = max(value(words, "cola-0-shot", a["name"]) for a in words.adapters)
     assert best > value(words, "cola-0-shot", "majority-target") + 0.1
+
+
+def test_contexts_are_clusters_and_the_runs_of_a_base(words: Results, place: Path) -> None:
+    pair = words.generalization["pairs"][2]
+    assert pair["in_domain"] == "cola-4-shot"
+    for row in pair["systems"]:
+        assert words.estimate("cola-4-shot", "accuracy", row["adapter"]).n_clusters == N_CONTEXTS
+        assert [one["context"] for one in row["contexts"]] == ["context 0", "context 1"]
+        for one in row["contexts"]:
+            alone = words.estimate(
+                "cola-4-shot", "accuracy", row["adapter"], f"task:{one['context']}"
+            )
+            assert one["in_domain"] == pytest.approx(alone.value)
+        assert row["low"] <= row["gap"] <= row["high"]
+    report = (place / "run-words" / "report.md").read_text()
+    assert f"| base | {N_CONTEXTS}\u00a0contexts |" in report
+    assert "| lora, shots 64 | 2 |" in report
+
+
+def test_students_beside_their_teacher(words: Results, place: Path) -> None:
+    """The base with a context is the teacher of adapters asked without one."""
+    found = {(a["teacher"], a["student"]): a["systems"] for a in words.generalization["agreement"]}
+    assert list(found) == [(f"{n}-4-shot", f"{n}-0-shot") for n in ALL]
+    chosen = pyarrow.parquet.read_table(
+        place / "run-words" / "completions.parquet",
+        columns=["task", "adapter", "sample_id", "chosen"],
+    ).to_pylist()
+    said = {(r["task"], r["adapter"], r["sample_id"]): r["chosen"] for r in chosen}
+    for row in found["cola-4-shot", "cola-0-shot"]:
+        same = [
+            label == said["cola-0-shot", row["adapter"], name.partition("/")[2]]
+            for (task, who, name), label in said.items()
+            if task == "cola-4-shot" and who is None
+        ]
+        assert len(same) == N_CONTEXTS * 20
+        assert row["value"] == pytest.approx(sum(same) / len(same))
+        assert row["low"] <= row["value"] <= row["high"]
+    whole = json.loads(json.dumps(words.to_dict()))
+    jsonschema.validate(whole["generalization"], SCHEMA["properties"]["generalization"])
+    assert "Context distillation" in (place / "run-words" / "report.md").read_text()

@@ -40,7 +40,8 @@ def draw_domains(name: str, chart: Domains) -> str:
             colour, marker = SERIES[at % len(SERIES)], SERIES_MARKERS[at % len(SERIES_MARKERS)]
             if len(group.xs) > 1:
                 axis.plot(group.xs, group.ys, linestyle="none", marker=marker, markersize=4,
-                          color=colour, markerfacecolor=PAPER, markeredgewidth=0.9)  # fmt: skip
+                          color=colour, markerfacecolor=PAPER, markeredgewidth=0.9,
+                          zorder=4)  # fmt: skip
             is_second = at >= len(SERIES)
             axis.plot(_mean(group.xs), _mean(group.ys), linestyle="none", marker=marker,
                       markersize=9, color=colour, markerfacecolor=PAPER if is_second else colour,
