@@ -196,6 +196,8 @@ def _open_values(task: Task, sample: Sample, answers: Sequence[Completion]) -> M
 def _label_values(task: Task, sample: Sample, answer: Completion) -> Mapping[str, Any]:
     if answer.likelihoods:
         values = labels.score_label(answer.likelihoods, sample)
+    elif task.settings.get("counts"):
+        values = labels.score_counted(answer.text)
     else:  # somebody's prediction
         values = labels.score_chosen(labels.named(answer.text.strip(), sample.choices), sample)
     return {metric: values[metric] for metric in task.metrics}

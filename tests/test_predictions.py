@@ -1,8 +1,14 @@
 """Predictions from elsewhere, through the command line."""
 
+import csv
 import gzip
 import json
+<<<<<<< HEAD
 from pathlib import Path
+=======
+import os
+from collections import Counter
+>>>>>>> a3c68aa (Counts of runs that were right are scored: MNLI's published mean; HANS's four files)
 
 import pyarrow.parquet as pq
 import pytest
@@ -220,6 +226,7 @@ def test_hans_published_accuracies_are_reproduced(shared_data, tmp_path, capsys)
     capsys.readouterr()
 
 
+<<<<<<< HEAD
 def test_published_answers_are_known_by_their_prompts(shared_data: Path, tmp_path: Path) -> None:
     """Self-Instruct's files name no ids; GPT-3 untuned is known not to come to an end."""
     folder = shared_data / "self_instruct_human_eval" / "predictions"
@@ -252,3 +259,48 @@ def test_alpaca_evals_list_of_outputs(tmp_path: Path) -> None:
     said.write_text('{"instruction": "Say hello."}')
     with pytest.raises(DataError, match="must be a JSON list of objects"):
         import_predictions([said], task, None, tmp_path / "other")
+=======
+@pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
+def test_hans_all_published_predictions_are_counted_alike(shared_data, tmp_path, capsys):
+    """Four models' files, one of them not in the order of ids, against a count by hand."""
+    files = sorted((shared_data / "hans").glob("*preds*.txt"))
+    key = gzip.decompress((shared_data / "hans" / "derived_gold_key.csv.gz").read_bytes()).decode()
+    gold = {row["pairID"]: row for row in csv.DictReader(key.splitlines())}
+    flags = ["--task", "hans", "--data-dir", str(shared_data), "--out", str(tmp_path / "run")]
+    assert main(["rescore", "--predictions", *map(str, files), *flags]) == 0
+    found = peval.load(tmp_path / "run")
+    assert len(found.adapters) == len(files) == 4
+    for file in files:
+        counts = Counter()
+        for row in csv.DictReader(file.read_text().splitlines()):
+            mine = gold[row["pairID"]]
+            is_right = (row["gold_label"] == "entailment") == (mine["gold_label"] == "entailment")
+            counts[f"category:{mine['heuristic']}, {mine['gold_label']}"] += is_right
+        assert len(counts) == 6
+        for group, n_right in counts.items():
+            value = found.estimate("hans", "accuracy", file.name, group).value
+            assert value == pytest.approx(n_right / 5000, abs=1e-12)
+    capsys.readouterr()
+
+
+def test_mnli_published_mean_of_100_runs_is_reproduced(shared_data, tmp_path, capsys):
+    """The authors tell how many of 100 BERTs were right on each pair: their accuracy, no more."""
+    said = shared_data / "mnli" / "mnli_development_set_number_of_correct_responses.txt.gz"
+    run = tmp_path / "run"
+    flags = ["--task", "mnli-matched", "--data-dir", str(shared_data), "--out", str(run)]
+    assert main(["rescore", "--predictions", str(said), *flags]) == 0
+    (mean,) = [e for e in peval.load(run).estimates if e.group is None]
+    assert (round(100 * mean.value, 5), mean.n_items) == (84.33928, 9815)
+    assert mean.low < mean.value < mean.high
+    capsys.readouterr()
+
+
+def test_counts_that_cannot_be_are_refused(tmp_path, shared_data, capsys):
+    head = "index\tpremise\thypothesis\tgold_label\tnumber of correct responses (out of 100)"
+    said = tmp_path / "counts.txt"
+    flags = ["--data-dir", str(shared_data), "--out", str(tmp_path / "run")]
+    for n, told in (("101", "'101' right of 100"), ("few", "'few' right of 100")):
+        said.write_text(f'{head}\n0\tA "quoted" one\tB\tneutral\t{n}\n')
+        assert main(["rescore", "--predictions", str(said), "--task", "mnli-matched", *flags]) == 2
+        assert told in capsys.readouterr().err
+>>>>>>> a3c68aa (Counts of runs that were right are scored: MNLI's published mean; HANS's four files)

@@ -18,6 +18,9 @@ from peval.types import Likelihood, Sample
 
 SCORER_VERSION = 1
 
+COUNT = re.compile(r"(\d+) of (\d+) right")
+"""How a prediction reads that only tells how many of several runs were right."""
+
 _NOT_ENTAILED = frozenset({"nonentailment", "notentailment"})
 _NOT_ENTAILMENT = _NOT_ENTAILED | {"neutral", "contradiction"}
 
@@ -49,6 +52,13 @@ def score_chosen(chosen: str, sample: Sample) -> dict[str, Any]:
         "accuracy": is_right, "mcc": pair, "macro_f1": pair, "micro_f1": pair,
         "accuracy_full_vocabulary": is_right, "no_label": float(chosen not in sample.choices),
     }  # fmt: skip
+
+
+def score_counted(text: str) -> dict[str, Any]:
+    """Return the accuracy of several runs on one sample, from how many of them were right."""
+    found = COUNT.fullmatch(text)
+    assert found is not None, text
+    return {"accuracy": int(found[1]) / int(found[2])}
 
 
 def named(text: str, labels: Sequence[str]) -> str:
