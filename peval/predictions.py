@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +17,15 @@ from typing import Any
 
 from peval import catalog, datasets
 from peval.coding import is_code, k_of, programs_allowed
+from peval.counts import counted, scored_by_counts
 from peval.datasets import files
 from peval.errors import DataError, TaskError, UsageError
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, record
-from peval.scorers.labels import COUNT
 from peval.scoring import rule_of
 from peval.store import Store
 from peval.types import Adapter, Completion, Drawn, Request, Sample, Task
 from peval.version import __version__
-
-_COUNTS = re.compile(r"number of correct responses \(out of (\d+)\)")
-"""How HANS's authors head the column of how many BERTs were right on a pair of MNLI."""
 
 ENGINE = "predictions"
 """What stands for the engine in a run of predictions."""
@@ -90,7 +86,7 @@ def import_predictions(
     ]
     if is_code(task):
         task = _drawn(task, given, samples)
-    task = _of_counts(task, given)
+    task = scored_by_counts(task, {one.path: one.texts for one in given})
     left_out = {one.name: _unknown(one, samples) for one in given}
     config = {
         "task": record(task),
@@ -172,11 +168,7 @@ def read_predictions(
 
 
 def _records(path: Path) -> Iterator[tuple[str, object]]:
-<<<<<<< HEAD
-    """Yield each record: of JSON lines, a JSON list, or commas under a header (.csv, .txt)."""
-=======
-    """Yield each line's record: JSON, or separated by commas or tabs under a header."""
->>>>>>> a3c68aa (Counts of runs that were right are scored: MNLI's published mean; HANS's four files)
+    """Yield each record: JSON lines or list, or commas or tabs under a header (.csv, .txt)."""
     lines = files.read_lines(path)
     if path.name.removesuffix(".gz").endswith(".jsonl"):
         yield from ((where, files.parse(text, where)) for where, _, text in lines)
@@ -226,7 +218,6 @@ def _drawn(task: Task, given: Sequence[Given], samples: Sequence[Sample]) -> Tas
     return task
 
 
-<<<<<<< HEAD
 NAMES = ("prediction", "completion", "solution", "gold_label", "response", "output")
 """What fields with a prediction are called; ``gold_label`` is HANS's own name."""
 
@@ -247,54 +238,12 @@ def _asked(record: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
 def _prediction(record: object, where: str, ids: Mapping[str, str]) -> tuple[str, str]:
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
-    key = record.get("id", record.get("task_id", record.get("pairID")))
+    key = record.get("id", record.get("task_id", record.get("pairID", record.get("index"))))
     if key is None:
         key = _asked(record, ids)
-    prediction = next((record[name] for name in NAMES if name in record), None)
-=======
-def _of_counts(task: Task, given: Sequence[Given]) -> Task:
-    """Return the task scored by accuracy alone where files only tell how many runs were right.
-
-    Raises
-    ------
-    DataError
-        Some predictions are counts and others are labels.
-    UsageError
-        The task has no labels.
-    """
-    kinds = {
-        COUNT.fullmatch(text) is not None
-        for one in given for texts in one.texts.values() for text in texts
-    }  # fmt: skip
-    if kinds == {False}:
-        return task
-    if len(kinds) > 1:
-        raise DataError(f"{given[0].path}: counts of runs and predictions do not mix; part them")
-    if task.reader != "nlu":
-        raise UsageError(f"{given[0].path}: counts of runs that were right need a task of labels, "
-                         f"not {task.name}")  # fmt: skip
-    settings = {**task.settings, "counts": True}
-    return dataclasses.replace(task, settings=settings, metrics=("accuracy",))
-
-
-def _counted(record: Mapping[str, object], where: str) -> str | None:
-    """Return how many of how many runs were right, where a record tells that."""
-    found = next((m for name in record if (m := _COUNTS.fullmatch(str(name)))), None)
-    if found is None:
-        return None
-    n, total = str(record[found[0]]).strip(), int(found[1])
-    if not (n.isascii() and n.isdigit()) or int(n) > total:
-        raise DataError(f"{where}: {n!r} right of {total}; expected a whole number of at most that")
-    return f"{n} of {total} right"
-
-
-def _prediction(record: object, where: str) -> tuple[str, str]:
-    if not isinstance(record, Mapping):
-        raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
-    key = record.get("id", record.get("task_id", record.get("pairID", record.get("index"))))
-    named = ("prediction", "completion", "solution", "gold_label")  # the last is HANS's own name
-    prediction = _counted(record, where) or next((record[n] for n in named if n in record), None)
->>>>>>> a3c68aa (Counts of runs that were right are scored: MNLI's published mean; HANS's four files)
+    prediction = counted(record, where)
+    if prediction is None:
+        prediction = next((record[name] for name in NAMES if name in record), None)
     if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
         raise DataError(f"{where}: field 'id' must be text or a whole number")
     if not isinstance(prediction, str):

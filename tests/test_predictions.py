@@ -3,12 +3,9 @@
 import csv
 import gzip
 import json
-<<<<<<< HEAD
-from pathlib import Path
-=======
 import os
 from collections import Counter
->>>>>>> a3c68aa (Counts of runs that were right are scored: MNLI's published mean; HANS's four files)
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -226,7 +223,6 @@ def test_hans_published_accuracies_are_reproduced(shared_data, tmp_path, capsys)
     capsys.readouterr()
 
 
-<<<<<<< HEAD
 def test_published_answers_are_known_by_their_prompts(shared_data: Path, tmp_path: Path) -> None:
     """Self-Instruct's files name no ids; GPT-3 untuned is known not to come to an end."""
     folder = shared_data / "self_instruct_human_eval" / "predictions"
@@ -259,7 +255,8 @@ def test_alpaca_evals_list_of_outputs(tmp_path: Path) -> None:
     said.write_text('{"instruction": "Say hello."}')
     with pytest.raises(DataError, match="must be a JSON list of objects"):
         import_predictions([said], task, None, tmp_path / "other")
-=======
+
+
 @pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
 def test_hans_all_published_predictions_are_counted_alike(shared_data, tmp_path, capsys):
     """Four models' files, one of them not in the order of ids, against a count by hand."""
@@ -303,4 +300,3 @@ def test_counts_that_cannot_be_are_refused(tmp_path, shared_data, capsys):
         said.write_text(f'{head}\n0\tA "quoted" one\tB\tneutral\t{n}\n')
         assert main(["rescore", "--predictions", str(said), "--task", "mnli-matched", *flags]) == 2
         assert told in capsys.readouterr().err
->>>>>>> a3c68aa (Counts of runs that were right are scored: MNLI's published mean; HANS's four files)
