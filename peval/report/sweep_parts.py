@@ -19,27 +19,34 @@ Record = dict[str, Any]
 
 
 def ranks(view: View, task: Record) -> Figure | None:
-    """Return scores against rank, a line for each learning rate (or method)."""
+    """Return scores against rank, a line for all that is alike in whatever else was varied."""
     settings = [s for s in view.results.sweep["settings"] if _is_number(s["facts"].get(RANK))]
     if len({s["facts"][RANK] for s in settings}) < 2:
         return None
-    known = {key for s in settings for key in s["facts"]}
-    split = next((key for key in (RATE, "method") if key in known), None)
+    varied = _beside_rank([s["facts"] for s in settings])
     points: dict[str, list[tuple[float, float]]] = {}
     for s in settings:
-        name = f"{_short(split)} {_plain(s['facts'].get(split, NONE))}" if split else "all"
-        found = points.setdefault(name, [])
+        name = ", ".join(f"{_short(key)} {_plain(s['facts'].get(key, NONE))}" for key in varied)
+        found = points.setdefault(name or "all", [])
         found += [(float(s["facts"][RANK]), y) for y in _percents(view, task, s)]
     lines = [
         Line(name, tuple(x for x, _ in sorted(found)), tuple(y for _, y in sorted(found)))
         for name, found in points.items()
         if found
     ]
-    by = f" by {_short(split)}" if split else ""
+    by = f" by {' and '.join(map(_short, varied))}" if varied else ""
     return Figure(
         slug("ranks", task["name"]), f"Scores on {task['name']} against rank{by}",
         Lines("rank", _title(task), tuple(lines[:LINES_DRAWN]), _level(view, task), log_x=True),
     ) if lines else None  # fmt: skip
+
+
+def _beside_rank(facts: Sequence[Record]) -> list[str]:
+    """Return what was varied beside the rank: facts that do not follow from it, as alpha may."""
+    known = dict.fromkeys(key for one in facts for key in one if key != RANK)
+    pairs = {key: {(one[RANK], one.get(key)) for one in facts} for key in known}
+    n_ranks = len({one[RANK] for one in facts})
+    return [key for key in (RATE, *known) if len(pairs.pop(key, ())) > n_ranks]
 
 
 def steps(view: View, task: Record) -> Figure | None:

@@ -136,3 +136,19 @@ def test_every_task_but_the_first_is_folded(tmp_path: Path) -> None:
     (section,) = sections(with_facts(run, facts))
     (fold,) = (part for part in section.parts if isinstance(part, Fold))
     assert [f.name for f in fold.parts if isinstance(f, Figure)] == ["ranks-u", "seeds-u"]
+
+
+def test_a_line_over_ranks_joins_what_is_otherwise_alike(tmp_path: Path) -> None:
+    facts: dict[str, dict[str, Any]] = {
+        f"{rank}-{seed}": {"rank": rank, "alpha": 2 * rank, "n_tasks": 11, "seed": seed}
+        for rank in (4, 16) for seed in (0, 1, 2)
+    }  # fmt: skip
+    facts["narrow"] = {"rank": 8, "alpha": 16, "n_tasks": 2, "seed": 0}
+    facts["none"] = {"rank": 8, "alpha": 16, "n_tasks": 0, "seed": 0}
+    found = view(tmp_path, facts, dict.fromkeys(facts, 50) | {"narrow": 5})
+    (section,) = sections(found)
+    ranks = next(part.chart for part in section.parts if isinstance(part, Figure))
+    assert isinstance(ranks, Lines)
+    assert {line.label: line.xs for line in ranks.lines} == {
+        "n tasks 11": (4, 4, 4, 16, 16, 16), "n tasks 2": (8,), "n tasks 0": (8,),
+    }  # fmt: skip
