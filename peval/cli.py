@@ -122,6 +122,16 @@ def _command(
 
 def _add_score(commands: Any) -> None:
     score = _command(commands, "score", score_command, "score a base and its adapters on a suite")
+    _add_subject(score)
+    _add_tasks(score)
+    _add_harness(score)
+    _add_memorization(score)
+    _add_consent(score)
+    _add_labels(score)
+    _add_way(score)
+
+
+def _add_subject(score: argparse.ArgumentParser) -> None:
     what = score.add_argument_group("what to score")
     what.add_argument("--base", metavar="PATH_OR_HUB_ID", help="read from the adapter if left out")
     what.add_argument(
@@ -131,6 +141,9 @@ def _add_score(commands: Any) -> None:
     what.add_argument("--no-base", dest="with_base", action="store_false",
                       help="leave out the base as the control")  # fmt: skip
     what.add_argument("--allow-base-mismatch", action="store_true", help=MISMATCH_HELP)
+
+
+def _add_tasks(score: argparse.ArgumentParser) -> None:
     on = score.add_argument_group("on what")
     on.add_argument("--suite", dest="suites", nargs="+", action="extend", default=[],
                     metavar="NAME", help="see `peval tasks`")  # fmt: skip
@@ -147,6 +160,9 @@ def _add_score(commands: Any) -> None:
                     help="ask in the adapter's chat format, else the base's, else the profile's; "
                     "NAME chooses among several")  # fmt: skip
     on.add_argument("--system-instruction", metavar="TEXT", help="the first turn of every chat")
+
+
+def _add_harness(score: argparse.ArgumentParser) -> None:
     harness = score.add_argument_group("lm-eval tasks; as in lm_eval itself")
     harness.add_argument("--num-fewshot", type=int, metavar="N", help="examples in each prompt")
     harness.add_argument("--fewshot-as-multiturn", type=_yes, nargs="?", const=True, metavar="BOOL",
@@ -156,8 +172,9 @@ def _add_score(commands: Any) -> None:
     harness.add_argument("--include-path", metavar="DIR", help="a folder with more task files")
     harness.add_argument("--allow-task-code", action="store_true", default=None,
                          help="let those files run Python code")  # fmt: skip
-    _add_memorization(score)
-    _add_consent(score)
+
+
+def _add_labels(score: argparse.ArgumentParser) -> None:
     labels = score.add_argument_group("sentence classification (docs/low-resource.md)")
     labels.add_argument("--shots", type=int, nargs="+", action="extend", default=[], metavar="K",
                         help="demonstrations in each prompt")  # fmt: skip
@@ -167,6 +184,9 @@ def _add_score(commands: Any) -> None:
                         "heads whose config has LABEL_0, LABEL_1, ..., in their order")  # fmt: skip
     labels.add_argument("--sequence-likelihood", action="store_true",
                         help="compare whole words where one is several tokens")  # fmt: skip
+
+
+def _add_way(score: argparse.ArgumentParser) -> None:
     how = score.add_argument_group("how")
     how.add_argument("--samples-per-prompt", type=int, default=1, metavar="N",
                      help="answers drawn for each open prompt (default: 1)")  # fmt: skip
