@@ -293,10 +293,14 @@ def _wrapped(text: str, width: int) -> list[str]:
 def _ratings(rows: list[Found]) -> Iterator[Part]:
     for task in dict.fromkeys((row["task"], row["judge"]) for row in rows):
         some = [row for row in rows if (row["task"], row["judge"]) == task]
+        yield Paragraph((
+            "Every system met every other on ", Strong(task[0]), ", judged by ", Code(task[1]),
+            ". Bradley-Terry ratings in Elo points around 0, with 95 % bootstrap intervals over "
+            "items:",
+        ))  # fmt: skip
         yield Table(
             slug("judged-ratings", *task),
-            f"Bradley-Terry ratings on {task[0]} by {task[1]}: Elo points around 0, with 95 % "
-            "bootstrap intervals over items",
+            f"Bradley-Terry ratings on {task[0]} by {task[1]}",
             (Column(("",), numeric=False), Column(("rating",), ("low", "high"))),
             tuple((name_cell(row["system"]),
                    Cell((f"{row['elo']:+.0f} [{row['low']:+.0f}, {row['high']:+.0f}]"
@@ -312,6 +316,8 @@ def _agreement(rows: list[Found]) -> Iterator[Part]:
         Column(("judges",), numeric=False), Column(("items",)), Column(("agree, %",)),
         Column(("Cohen's κ",)), Column(("Krippendorff's α",)),
     )  # fmt: skip
+    yield Paragraph(("How far judges agree on the same pairs, chance taken out by the last two "
+                     "columns:",))  # fmt: skip
     yield Table("judged-agreement", "How far judges agree", columns, tuple(
         (text_cell(" and ".join(row["judges"])), count_cell(row["n"]),
          number_cell(row["agreement"], percent(row["agreement"])),
