@@ -128,9 +128,34 @@ def test_turns_that_are_no_texts(tmp_path, monkeypatch):
     for row, why in (
         ({"turns": []}, "'turns' must be a list of texts"),
         ({"turns": ["a", 1]}, "'turns' must be a list of texts"),
+        ({"turns": ["a", " "]}, "'turns' must be a list of texts that are not empty"),
         ({"turns": ["a"], "input": "b"}, "'turns' stand beside neither 'input' nor"),
+        ({"input": " "}, "the prompt is empty"),
+        ({"turn": ["a", "b"]}, "unknown field 'turn'; did you mean 'turns'"),
+        ({"input": "a", "ouput": "b"}, "unknown field 'ouput'; did you mean 'output'"),
+        ({"prompt": "a", "n": 1}, r"key 'input' \(or 'turns'\) is missing; it holds 'prompt', 'n'"),
+        ({"turns": ["a", "b"], "output": "c"}, "several turns take 'references', a text for each"),
+        ({"turns": ["a", "b"], "references": ["c"]}, "'references' must be 2 texts, one for each"),
+        ({"turns": ["a", "b"], "references": "cd"}, "'references' must be 2 texts, one for each"),
     ):
         path = tmp_path / "bad.jsonl"
         path.write_text(json.dumps(row) + "\n")
         with pytest.raises(DataError, match=rf"bad.jsonl:1: {why}"):
             score(monkeypatch, ScriptedEngine(), tmp_path / "run", tasks=(str(path),))
+
+
+def test_turns_do_not_go_beside_rows_that_are_scored(tmp_path, monkeypatch):
+    path = tmp_path / "mixed.jsonl"
+    path.write_text('{"input": "a", "output": "b"}\n{"turns": ["a", "b"]}\n')
+    with pytest.raises(DataError, match=r"mixed.jsonl:2: 'turns' in a file whose first line is no"):
+        score(monkeypatch, ScriptedEngine(), tmp_path / "run", tasks=(str(path),))
+
+
+def test_references_of_ones_own_stand_where_judges_look_for_them(tmp_path, monkeypatch):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"turns": ["a", "b"], "references": ["c", "d"], "note": 1}\n{"input": "e"}\n')
+    score(monkeypatch, ScriptedEngine(), tmp_path / "run", tasks=(str(path),))
+    with Store(RunDir(tmp_path / "run").store) as store:
+        first, second = store.samples()["own"].values()
+    assert (first.targets, json.loads(first.problem)) == (("c",), {"references": ["c", "d"]})
+    assert (second.targets, second.problem) == ((), "")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,9 @@ from peval.datasets import files
 from peval.errors import DataError, TaskError
 from peval.metrics import describes
 from peval.types import Dataset, Sample, Task
+
+KEYS = ("input", "turns", "output", "targets", "references", "choices", "task", "category", "split")
+"""What a line may hold beside an id; other keys are one's own and are not read."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,10 @@ def read(task: Task) -> Dataset:
     multiple choice has ``choices``, a list of continuations, among them the targets, in every line
     of the file. Where the first line has neither ``output`` nor ``targets``, or has ``turns``, the
     file holds open prompts: references are optional, and ``turns`` (a list of texts) may stand for
-    ``input``, to be asked one after the other. Optional are ``id`` (default: the line
-    number), ``task`` (the cluster; default: the task's own name), ``category`` and ``split``; null
-    counts as absent. A task whose split is
-    neither empty nor "all" takes the lines of that split and those without one. Of each cluster
+    ``input``, to be asked one after the other, with ``references``, one for each. Optional are
+    ``id`` (default: the line number), ``task`` (the cluster; default: the task's own name),
+    ``category`` and ``split``; null counts as absent. A task whose split is neither empty nor
+    "all" takes the lines of that split and those without one. Of each cluster
     at most ``profile.instances_per_task`` lines are kept, in file order.
 
     Raises
@@ -88,11 +94,25 @@ def _rows(path: Path) -> Iterator[_Row]:
         if not isinstance(record, dict):
             raise DataError(f"{where}: must be a JSON object with 'input' and 'output'")
         row = _Row(where, number, record)
+        _check_spelling(row)
         name = _id(row)
         if name in lines:
             raise DataError(f"{where}: the id '{name}' already stands in line {lines[name]}")
         lines[name] = number
         yield row
+
+
+def _check_spelling(row: _Row) -> None:
+    """Refuse a key that is all but one of ours where that one is absent: it would go unread."""
+    for key in row.record.keys() - {*KEYS}:
+        meant = _meant(key)
+        if meant is not None and row.record.get(meant) is None:
+            raise DataError(f"{row.where}: unknown field '{key}'; did you mean '{meant}'?")
+
+
+@cache
+def _meant(key: str) -> str | None:
+    return next(iter(get_close_matches(key.lower(), KEYS, 1, 0.8)), None)
 
 
 def is_open(path: Path) -> bool:
@@ -111,9 +131,11 @@ def _turns(row: _Row) -> tuple[str, ...]:
     value = row.record.get("turns")
     if value is None:
         if row.record.get("input") is None:
-            raise DataError(f"{row.where}: key 'input' is missing")
+            held = ", ".join(f"'{key}'" for key in row.record) or "nothing"
+            raise DataError(f"{row.where}: key 'input' (or 'turns') is missing; it holds {held}")
         return (row.text("input"),)
-    if not (isinstance(value, list) and value and all(isinstance(v, str) and v for v in value)):
+    texts = isinstance(value, list) and all(isinstance(v, str) and v.strip() for v in value)
+    if not value or not texts:
         raise DataError(f"{row.where}: 'turns' must be a list of texts that are not empty")
     if row.record.get("input") is not None or row.record.get("choices") is not None:
         raise DataError(f"{row.where}: 'turns' stand beside neither 'input' nor 'choices'")
@@ -132,18 +154,41 @@ def _id(row: _Row) -> str:
 
 def _sample(row: _Row, task: Task) -> Sample:
     """Return the sample that a row describes."""
-    turns = _turns(row)
-    is_bare = describes(task.metrics[0]) and all(
-        row.record.get(key) is None for key in ("output", "targets")
-    )
+    turns, is_open = _turns(row), describes(task.metrics[0])
+    if is_open and not turns[0].strip():
+        raise DataError(f"{row.where}: the prompt is empty")
+    if len(turns) > 1:
+        return _conversation(row, turns, task)
+    is_bare = is_open and all(row.record.get(key) is None for key in ("output", "targets"))
     return Sample(
         id=_id(row),
         input=turns[0],
-        follow_ups=turns[1:],
         targets=() if is_bare else _targets(row),
         cluster=row.text("task") or task.name,
         category=row.text("category"),
         choices=_choices(row),
+    )
+
+
+def _conversation(row: _Row, turns: tuple[str, ...], task: Task) -> Sample:
+    """Return a sample of several turns; references, one for each, are kept as FastChat's are."""
+    if not describes(task.metrics[0]):
+        raise DataError(f"{row.where}: 'turns' in a file whose first line is no open prompt; "
+                        "give open prompts a file of their own")  # fmt: skip
+    if any(row.record.get(key) is not None for key in ("output", "targets")):
+        raise DataError(f"{row.where}: several turns take 'references', a text for each turn")
+    given = row.record.get("references")
+    fits = isinstance(given, list) and len(given) == len(turns)
+    if given is not None and not (fits and all(isinstance(one, str) for one in given)):
+        raise DataError(f"{row.where}: 'references' must be {len(turns)} texts, one for each turn")
+    return Sample(
+        id=_id(row),
+        input=turns[0],
+        follow_ups=turns[1:],
+        targets=tuple(given[:1]) if given else (),
+        cluster=row.text("task") or task.name,
+        category=row.text("category"),
+        problem=json.dumps({"references": given}) if given else "",
     )
 
 

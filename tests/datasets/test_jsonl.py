@@ -67,7 +67,7 @@ GOOD = {"input": "q", "output": "a", "id": "1"}
     [
         ('{"input": "q", ', "malformed JSON"),
         ("[1]", "must be a JSON object"),
-        ({"output": "a"}, "key 'input' is missing"),
+        ({"output": "a"}, "key 'input' .* is missing"),
         ({"input": 3, "output": "a"}, "'input' must be text"),
         ({"input": "q"}, "needs either 'output' or 'targets'"),
         ({"input": "q", "output": "a", "targets": "a"}, "needs either"),
