@@ -7,7 +7,6 @@ are where the file has none) and ``methods/modeling.py`` (what they do).
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -233,10 +232,11 @@ def _factors(path: Path, config: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _number(path: Path, field: str, value: object) -> float:
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not 1e-6 <= abs(value) <= 1e9:  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _refuse(path, field, f"{show(value)} is not a number")
+    if not 1e-6 <= abs(value) <= 1e9:
         _refuse(path, field, f"{show(value)} is not a finite number other than 0")
-    return float(value)  # type: ignore[arg-type]
+    return float(value)
 
 
 def _refuse(path: Path, field: str, why: str) -> NoReturn:

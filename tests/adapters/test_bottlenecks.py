@@ -81,6 +81,7 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "activation": (settings(non_linearity="eval"), "non_linearity: 'eval' is not one of"),
     "scaling": (settings(scaling="much"), "scaling: 'much'"),
     "infinite": (settings(scaling=1e300), "scaling: 1e.300 is not a finite number"),
+    "endless": (settings(scaling=10**400), "scaling: 10+.* is not a finite number"),
     "factor 0": (settings(reduction_factor=0), "reduction_factor: 0"),
     "factor below 0": (settings(reduction_factor=-4), "reduction_factor: -4 is not above 0"),
     "factor NaN": (settings(reduction_factor=float("nan")), "reduction_factor: nan"),

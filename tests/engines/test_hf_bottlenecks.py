@@ -62,6 +62,27 @@ def test_logits_are_those_of_the_adapters_library(
         assert (mine - theirs).abs().max() <= TOLERANCE, name
 
 
+@pytest.mark.parametrize("sees_residual", [False, True], ids=["houlsby", "pfeiffer"])
+def test_one_that_brings_nothing_up_is_the_base_bit_for_bit(
+    sees_residual: bool, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = shutil.copytree(bottlenecks.GOLDEN / "toy", tmp_path / "noop")
+    config = json.loads((path / "adapter_config.json").read_text())
+    config["config"]["original_ln_before"] = sees_residual
+    (path / "adapter_config.json").write_text(json.dumps(config))
+    tensors = load_file(path / "adapter.safetensors")
+    zeroed = {name: t * (".adapter_up." not in name) for name, t in tensors.items()}
+    save_file(zeroed, path / "adapter.safetensors")
+    base = load_base(str(TOY / "base"))
+    noop = load_adapter(path, "noop", base, weight_shapes(base))
+    assert noop.changes_nothing
+    models = HfModels(EngineSpec("hf", base, (noop,), "bfloat16", 64, 0), "cpu")
+    of_base, of_noop = (bottlenecks.logits(models.of(name).model) for name in (None, "noop"))
+    assert of_base == of_noop
+
+
 def test_an_output_layer_beside_it_must_be_the_embedding_of_a_tied_base(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
