@@ -85,16 +85,16 @@ def _kept(view: View) -> Iterator[Text]:
         return
     margins = sorted({100 * margin_of(t) for t in view.skills})
     span = " to ".join(f"{m:g}" for m in dict.fromkeys([margins[0], margins[-1]]))
-    within = f" to within {span} points of the base's"
     if counts["kept"] == total > 1:
-        yield f"All {total:,} scores are shown to be ", Strong("kept"), f"{within}."
+        within = f" to within {span} points of the base's."
+        yield f"All {total:,} scores are shown to be ", Strong("kept"), within
         return
     all_kept = [a for a, said in found.items() if set(said) == {"kept"}]
     who: Text = ("; ", *several(all_kept), " kept all of theirs") if all_kept else ()
     yield (
-        f"Of {counted(total, 'score')} {counts['kept']:,} are shown to be ", Strong("kept"),
-        f"{within}, {counts['lost']:,} to be ", Strong("lost"),
-        f", and {counts['undecided']:,} are undecided", *who, ".",
+        f"Of {counted(total, 'score')}, {span} points of loss allowed: {counts['kept']:,} ",
+        Strong("kept"), f", {counts['lost']:,} ", Strong("lost"),
+        f", {counts['undecided']:,} undecided", *who, ".",
     )  # fmt: skip
 
 

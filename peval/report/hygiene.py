@@ -22,7 +22,8 @@ KINDS = {
                    "answers in which none was found"),
     "n_prompts_cut": ("prompts cut to fit", "prompt that was cut to fit",
                       "prompts that were cut to fit"),
-    "n_missing": ("failed", "request that failed", "requests that failed"),
+    "n_missing": ("failed or unanswered", "request that failed or is unanswered",
+                  "requests that failed or are unanswered"),
 }  # fmt: skip
 """By the field of an estimate that counts it: a column's title, one of them, several of them."""
 

@@ -40,8 +40,8 @@ def test_each_verdict_has_a_sentence_with_its_numbers(tmp_path: Path) -> None:
     assert down.startswith("down is worse than the base: −41.7 points on t0 ([−5")
     assert same.startswith("same gives the base's answer to every one of 240 prompts: yet its")
     assert kept == (
-        "Of 8 scores 4 are shown to be kept to within 2 points of the base's, 2 to be lost, "
-        "and 2 are undecided; up and same kept all of theirs."
+        "Of 8 scores, 2 points of loss allowed: 4 kept, 2 lost, 2 undecided; up and same kept all "
+        "of theirs."
     )
     assert undecided.startswith("For 2 of 8 differences the data cannot tell; one of")
     assert clean.startswith("No answer was truncated")
@@ -60,7 +60,7 @@ def test_what_failed_is_said_whatever_else_there_is_to_say(tmp_path: Path) -> No
     more = said(tmp_path, systems | {"lame": FAILED, "flat": A_LITTLE})
     assert len(more) == 6
     assert more[1].startswith("up2 is better too; which of them is best is another question")
-    assert "3 requests that failed" in more[-1]
+    assert "3 requests that failed or are unanswered" in more[-1]
 
 
 def test_many_names_are_counted(tmp_path: Path) -> None:
