@@ -56,7 +56,7 @@ class Problem:
         counts only where ``base`` is met too.
     n_inputs_left_out
         Inputs of a Plus set whose reference output is too large to cross from one process to
-        another; one input of MBPP+ (problem 255, about 1 GB).
+        another; 5 inputs of MBPP+.
     """
 
     task_id: str

@@ -22,7 +22,7 @@ from peval.sandbox.worker import Worker
 
 UNSHARE = {"x86_64": 272, "aarch64": 97}
 DENIALS = {
-    "unshare": ([UNSHARE[kernel.machine()]], errno.EPERM),
+    "unshare": ([UNSHARE[kernel.MACHINE]], errno.EPERM),
     "landlock": (
         [landlock.CREATE_RULESET, landlock.ADD_RULE, landlock.RESTRICT_SELF],
         errno.ENOSYS,
@@ -38,7 +38,7 @@ def deny(numbers: list[int], error: int) -> None:
         code.append(seccomp._instruction(JUMP_EQUAL, number, 0, 1))
         code.append(seccomp._instruction(RETURN, ERRNO | error))
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    seccomp.load(b"".join([*code, seccomp._instruction(RETURN, ALLOW)]))
+    seccomp.Filter([*code, seccomp._instruction(RETURN, ALLOW)]).install(os.getpid())
 
 
 def pretend_abi_1() -> None:

@@ -139,8 +139,8 @@ def test_an_odd_but_honest_program_passes(worker: Worker, case: Case) -> None:
     assert scratch_is_empty(worker)
 
 
-# The tests' process, the next program's, and with namespaces their first process.
-IDLE = 3
+# The tests' process, the next program's, what it is forked from, and with namespaces their first.
+IDLE = 4
 
 
 def children(worker: Worker) -> int:

@@ -71,7 +71,7 @@ def _described(error: BaseException) -> list[str]:
 def _load(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
     code = compile(request["code"], f"<{MODULE}>", "exec", dont_inherit=True)
     exec(code, module.__dict__)
-    return {"value": None}
+    return _find(request, module, objects)
 
 
 def _find(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:

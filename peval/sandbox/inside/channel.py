@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 from typing import Any
 
@@ -37,10 +36,6 @@ class Channel:
         if size > max_bytes:
             raise MalformedError("a message longer than any that is allowed")
         return loads(self._read(size))
-
-    def has_unread(self) -> bool:
-        """Say whether anything waits to be read, the end of the stream included."""
-        return bool(self._ahead or select.select([self.sock], [], [], 0)[0])
 
     def _read(self, size: int) -> bytes:
         parts = self._ahead

@@ -1,4 +1,4 @@
-"""Putting one process behind every layer that a tier has; what fails raises OSError."""
+"""Putting processes behind every layer that a tier has; what fails raises OSError."""
 
 from __future__ import annotations
 
@@ -49,17 +49,23 @@ def prepare(name: str, workplace: str) -> Tier:
     return tier._replace(rules=(rules[False], rules[True]))
 
 
-def confine(tier: Tier, kept: list[socket.socket], limits: Mapping[str, int], writes: bool) -> None:
-    """Confine this process for good: nothing untrusted has run in it yet.
+def shelter(tier: Tier, kept: list[socket.socket], limits: Mapping[str, int], writes: bool) -> None:
+    """Put this process behind every layer that its children inherit.
 
-    The tests' process (not `writes`) may also be handed sockets.
+    Parameters
+    ----------
+    kept
+        What stays open.
+    limits
+        `memory_bytes`.
+    writes
+        Whether it may write to the tier's scratch directory: programs may, tests may not.
     """
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.setsid()
     os.chdir(tier.scratch if writes else "/")
     rules = tier.rules[writes] if tier.rules else None
     _close_all_but({sock.fileno() for sock in kept} | ({rules} if rules is not None else set()))
-    _limit(limits)
+    _limit({resource.RLIMIT_AS: limits["memory_bytes"], **FIXED_LIMITS})
     if tier.name == NO_SANDBOX:
         return
     kernel.drop_capabilities()
@@ -68,7 +74,15 @@ def confine(tier: Tier, kept: list[socket.socket], limits: Mapping[str, int], wr
     if rules is not None:
         landlock.restrict(rules)
         os.close(rules)
-    seccomp.restrict(() if writes else seccomp.FOR_TESTS)
+
+
+def confine(tier: Tier, cpu_s: int, more_calls: tuple[str, ...] = ()) -> None:
+    """Add to a sheltered process what is its own, for good: nothing untrusted has run in it yet."""
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.setsid()
+    _limit({resource.RLIMIT_CPU: cpu_s})
+    if tier.name != NO_SANDBOX:
+        seccomp.restrict(more_calls)
 
 
 def _grants(tier: Tier, writes: bool) -> list[landlock.Grant]:
@@ -100,13 +114,8 @@ def _close_all_but(kept: set[int]) -> None:
     os.closerange(low, MOST_DESCRIPTORS)
 
 
-def _limit(limits: Mapping[str, int]) -> None:
+def _limit(values: Mapping[int, int]) -> None:
     # At the hard limit nothing can be caught, so soft and hard are the same.
-    values = {
-        resource.RLIMIT_AS: limits["memory_bytes"],
-        resource.RLIMIT_CPU: limits["cpu_s"],
-        **FIXED_LIMITS,
-    }
     for kind, value in values.items():
         if kind in HARD_LIMITS:
             value = min(value, HARD_LIMITS[kind])

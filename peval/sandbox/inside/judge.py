@@ -6,7 +6,6 @@ import ast
 import builtins
 import importlib
 import json
-import random
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -31,6 +30,7 @@ Verdict = dict[str, Any]
 Checks = dict[str, dict[str, Any]]
 """The checks that this process was told, by name: programs of one problem come in a row."""
 MAX_KNOWN = 16
+Tests = Callable[[Peer, Remote], None]
 
 
 class WrongError(Exception):
@@ -63,12 +63,11 @@ def serve(harness: Channel, program: Channel, known: Checks) -> bool:
 
 def verdict_on(job: dict[str, Any], peer: Peer) -> Verdict:
     """Load the program, run the job's tests against it, and say how it went."""
-    random.seed(0)
+    sys.modules["random"].seed(0)
     sys.setrecursionlimit(RECURSION_LIMIT)
     try:
         tests = TESTS[job["kind"]](job)
-        peer.ask("load", code=job["code"])
-        tests(peer)
+        tests(peer, _entry_point(peer, job))
         verdict = {"status": "passed", "reason": "", "detail": ""}
     except Gone as gone:
         verdict = _failed(gone.reason, gone.detail)
@@ -119,14 +118,15 @@ def _text(error: BaseException) -> str:
         return f"(its text cannot be printed: {type(unprintable).__name__})"
 
 
-def _entry_point(peer: Peer, name: str) -> Remote:
-    function = peer.find(name)
+def _entry_point(peer: Peer, job: dict[str, Any]) -> Remote:
+    """Have the program loaded; return its function."""
+    function = peer.load(job["code"], job["entry_point"])
     if not isinstance(function, Remote):
-        raise peer.missing(name)
+        raise peer.missing(job["entry_point"])
     return function
 
 
-def _script(job: dict[str, Any]) -> Callable[[Peer], None]:
+def _script(job: dict[str, Any]) -> Tests:
     """Run tests written in Python: assertions, or a function `check`."""
     namespace: dict[str, Any] = {"__name__": "tests"}
     try:
@@ -135,8 +135,7 @@ def _script(job: dict[str, Any]) -> Callable[[Peer], None]:
     except Exception as error:
         raise BrokenTestError(f"{type(error).__name__}: {error}") from None
 
-    def run(peer: Peer) -> None:
-        function = _entry_point(peer, job["entry_point"])
+    def run(peer: Peer, function: Remote) -> None:
         namespace.update({job["entry_point"]: function, "candidate": function})
         _bind_free_names(job["test"], namespace, peer)
         exec(test, namespace)
@@ -154,6 +153,17 @@ def _compiled(source: str, name: str) -> CodeType:
 
 
 @lru_cache(MAX_KNOWN)
+def _mentioned(source: str) -> frozenset[str]:
+    """Return the names that a test looks up, its attributes too: fast, and all that most need."""
+    codes, names = [_compiled(source, "<test>")], set[str]()
+    while codes:
+        code = codes.pop()
+        names.update(code.co_names)
+        codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+    return frozenset(names)
+
+
+@lru_cache(MAX_KNOWN)
 def _free_names(source: str) -> tuple[str, ...]:
     """Return what a test uses but does not store, builtins and such included."""
     names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
@@ -163,6 +173,8 @@ def _free_names(source: str) -> tuple[str, ...]:
 
 def _bind_free_names(source: str, namespace: dict[str, Any], peer: Peer) -> None:
     """Bind what the test uses but does not define: well-known modules, or the program's classes."""
+    if all(name in namespace or hasattr(builtins, name) for name in _mentioned(source)):
+        return
     for name in _free_names(source):
         if name in namespace:
             continue
@@ -180,13 +192,12 @@ def _values(text: str) -> list[Any]:
     return values
 
 
-def _differential(job: dict[str, Any]) -> Callable[[Peer], None]:
+def _differential(job: dict[str, Any]) -> Tests:
     """Compare outputs with a reference's."""
     inputs, shown, wanted = (_values(job[key]) for key in ("inputs", "inputs", "expected"))
     comparison = Comparison(job["oracle"], job["tolerance"])
 
-    def run(peer: Peer) -> None:
-        function = _entry_point(peer, job["entry_point"])
+    def run(peer: Peer, function: Remote) -> None:
         for arguments, kept, output in zip(inputs, shown, wanted, strict=True):
             got = function(*arguments)
             if not comparison.accepts(kept, got, output):
@@ -200,12 +211,11 @@ def _shown(arguments: list[Any], got: Any, wanted: Any) -> str:
     return f"on {call} it gave {is_}, not {not_}"
 
 
-def _record(job: dict[str, Any]) -> Callable[[Peer], None]:
+def _record(job: dict[str, Any]) -> Tests:
     """Keep the outputs, one by one encoded: how a reference's are made."""
     inputs = _values(job["inputs"])
 
-    def run(peer: Peer) -> None:
-        function = _entry_point(peer, job["entry_point"])
+    def run(peer: Peer, function: Remote) -> None:
         job["outputs"] = [_kept(peer, function, arguments, job) for arguments in inputs]
 
     return run
@@ -223,7 +233,7 @@ def _kept(peer: Peer, function: Remote, arguments: list[Any], job: dict[str, Any
     return peer.data(output is not None if job["not_none"] else output)
 
 
-TESTS: dict[str, Callable[[dict[str, Any]], Callable[[Peer], None]]] = {
+TESTS: dict[str, Callable[[dict[str, Any]], Tests]] = {
     "script": _script,
     "differential": _differential,
     "record": _record,

@@ -24,11 +24,16 @@ NUMBERS = {
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
+# Told once: a forked process that converts arguments anew touches, and so copies, many more pages.
+_prctl.argtypes = [ctypes.c_int, *4 * [ctypes.c_ulong]]
+_seccomp = _libc["syscall"]
+_seccomp.argtypes = [*3 * [ctypes.c_long], ctypes.c_void_p]
+SET_MODE_FILTER = 1
 
 
-def machine() -> str:
-    """Return the name of the processor's architecture."""
-    return platform.machine()
+MACHINE = platform.machine()
+"""The processor's architecture."""
 
 
 def _checked(result: int, what: str) -> int:
@@ -46,7 +51,13 @@ def call(number: int, what: str, *arguments: object) -> int:
 
 def prctl(option: int, value: int) -> None:
     """Set an attribute of this process."""
-    _checked(_libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0), f"prctl({option})")
+    _checked(_prctl(option, value, 0, 0, 0), f"prctl({option})")
+
+
+def install_filter(header: int) -> None:
+    """Install the seccomp filter whose header (`struct sock_fprog`) is at this address."""
+    number = NUMBERS[MACHINE]["seccomp"]
+    _checked(_seccomp(number, SET_MODE_FILTER, 0, header), "seccomp")
 
 
 def unshare(flags: int) -> None:
@@ -68,10 +79,10 @@ def umount(target: str) -> None:
 
 def pivot_root(new: str, old: str) -> None:
     """Make `new` the root; the old one appears at `old`."""
-    call(NUMBERS[machine()]["pivot_root"], "pivot_root", os.fsencode(new), os.fsencode(old))
+    call(NUMBERS[MACHINE]["pivot_root"], "pivot_root", os.fsencode(new), os.fsencode(old))
 
 
 def drop_capabilities() -> None:
     """Give up every privilege of root."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    call(NUMBERS[machine()]["capset"], "capset", ctypes.byref(header), (ctypes.c_uint32 * 6)())
+    call(NUMBERS[MACHINE]["capset"], "capset", ctypes.byref(header), (ctypes.c_uint32 * 6)())

@@ -19,6 +19,9 @@ RAISABLE: dict[str, type[Exception]] = {
 }  # fmt: skip
 
 
+NONCE_BYTES = 8
+
+
 class Gone(BaseException):
     """The program can no longer be asked, and why; no test can swallow this."""
 
@@ -54,6 +57,7 @@ class Peer:
         self.gone: Gone | None = None
         self.n_calls = 0
         self.used_objects = False
+        self._random = b""
 
     def ask(self, operation: str, **fields: Any) -> Any:
         """Return the answer to one request, or raise what the program raised."""
@@ -72,9 +76,8 @@ class Peer:
         return answer
 
     def _exchange(self, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
-        if self.channel.has_unread():
-            self._refuse_early_words()
-        nonce = os.urandom(8).hex()
+        # Nobody can answer before the question: its number cannot be guessed.
+        nonce = self._nonce()
         try:
             self.channel.send({"n": nonce, "op": operation, **fields})
         except ValueLimitError as error:
@@ -89,9 +92,11 @@ class Peer:
             raise MalformedError("a malformed exception")
         return answer
 
-    def _refuse_early_words(self) -> None:
-        self.channel.receive()
-        raise MalformedError("an answer before the question")
+    def _nonce(self) -> str:
+        if not self._random:
+            self._random = os.urandom(NONCE_BYTES * 64)
+        nonce, self._random = self._random[:NONCE_BYTES], self._random[NONCE_BYTES:]
+        return nonce.hex()
 
     def _end(self, reason: str, detail: str = "") -> Gone:
         self.gone = Gone(reason, detail)
@@ -107,6 +112,10 @@ class Peer:
             return decode(data, lambda number: Remote(self, number))
         except MalformedError as error:
             raise self._end("protocol", str(error)) from None
+
+    def load(self, code: str, name: str) -> Any:
+        """Have the program run its code; return its global `name`, or None."""
+        return self.value(self.ask("load", code=code, name=name)["value"])
 
     def find(self, name: str) -> Any:
         """Return the program's global `name`, or None."""

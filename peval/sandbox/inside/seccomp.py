@@ -24,7 +24,6 @@ ERRNO = 0x00050000
 
 LOAD, JUMP_EQUAL, JUMP_GREATER_EQUAL, JUMP_SET, AND, RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 NR_OFFSET, ARCH_OFFSET, ARGUMENTS_OFFSET = 0, 4, 16
-SET_MODE_FILTER = 1
 
 INSTRUCTION_BYTES = 8
 ANY_PID = 0x7E57AB1D  # stands for a number that no process has
@@ -149,29 +148,38 @@ def _tree(segments: list[Segment]) -> list[bytes]:
     return [_instruction(JUMP_GREATER_EQUAL, segments[middle][0], len(below), 0), *below, *above]
 
 
-def load(code: bytes) -> None:
-    """Install a filter in this process for good; `no_new_privs` must be set."""
-    held = ctypes.create_string_buffer(code)
-    header = ctypes.create_string_buffer(
-        struct.pack("@HP", len(code) // INSTRUCTION_BYTES, ctypes.addressof(held))
-    )
-    number = kernel.NUMBERS[kernel.machine()]["seccomp"]
-    kernel.call(number, "seccomp", SET_MODE_FILTER, 0, header)
+class Filter:
+    """A filter ready to be installed but for the number of the process: forks write that alone."""
+
+    def __init__(self, instructions: list[bytes]):
+        code = b"".join(instructions)
+        mark = struct.pack("=I", ANY_PID)
+        starts = range(0, len(code), INSTRUCTION_BYTES)
+        self.places = [at + 4 for at in starts if code[at + 4 : at + 8] == mark]
+        self.code = ctypes.create_string_buffer(code)
+        n = len(code) // INSTRUCTION_BYTES
+        header = struct.pack("@HP", n, ctypes.addressof(self.code))
+        self.header = ctypes.create_string_buffer(header)
+        self.address = ctypes.addressof(self.header)
+
+    def install(self, pid: int) -> None:
+        """Bind this process, whose number is `pid`, for good; `no_new_privs` must be set."""
+        for at in self.places:
+            struct.pack_into("=I", self.code, at, pid)
+        kernel.install_filter(self.address)
 
 
 @cache
-def _template(more: tuple[str, ...]) -> list[bytes]:
-    """Return a filter in pieces between which a process's number belongs."""
-    code = b"".join(program(kernel.machine(), ANY_PID, more))
-    return code.split(struct.pack("=I", ANY_PID))
+def _filter(more: tuple[str, ...]) -> Filter:
+    return Filter(program(kernel.MACHINE, ANY_PID, more))
 
 
 def prepare() -> None:
     """Make the filters now, so that forked processes need not."""
-    _template(())
-    _template(FOR_TESTS)
+    _filter(())
+    _filter(FOR_TESTS)
 
 
 def restrict(more: tuple[str, ...] = ()) -> None:
     """Bind this process to the filter for ordinary programs; `more` is allowed too."""
-    load(struct.pack("=I", os.getpid()).join(_template(more)))
+    _filter(more).install(os.getpid())

@@ -21,9 +21,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-from . import isolation, judge, scratch
+from . import isolation, judge, scratch, seccomp
 from .candidate import serve as serve_program
 from .channel import Channel, ClosedError
 
@@ -41,6 +41,7 @@ DONE, GONE = b"done", b"gone"
 LATE = 75
 JOBS_OF_A_JUDGE = 1000  # then a fresh one: what leaks stays small
 MAX_JUDGE_CPU_S = 10**6
+ROOM_FOR_ONE = socket.CMSG_SPACE(4)
 
 
 def main() -> None:
@@ -48,8 +49,7 @@ def main() -> None:
     tier_name, workplace = sys.argv[1:3]
     control = socket.socket(fileno=os.dup(0))
     isolation.silence()
-    for name in PRELOADED:
-        __import__(name)
+    _preload()
     try:
         tier = isolation.prepare(tier_name, workplace)
     except OSError as error:
@@ -61,6 +61,19 @@ def main() -> None:
     gc.freeze()
     with contextlib.suppress(ConnectionError):
         Supervisor(tier, control).serve()
+
+
+def _preload() -> None:
+    """Import what programs will, and keep `random` from drawing a seed after each fork.
+
+    Each page that a process writes to is copied for it, which is most of what a short program
+    costs. So all programs start with the same seed, as all tests do.
+    """
+    register, os.register_at_fork = os.register_at_fork, lambda **_: None
+    for name in PRELOADED:
+        __import__(name)
+    os.register_at_fork = register
+    sys.modules["random"].seed(0)
 
 
 def _forget_surroundings(tier: isolation.Tier) -> None:
@@ -86,6 +99,7 @@ class Supervisor:
         self.tier = tier
         self.control = control
         self.judge: _Judge | None = None
+        self.nursery: _Nursery | None = None
         self.spare: _Program | None = None
 
     def serve(self) -> None:
@@ -97,16 +111,13 @@ class Supervisor:
 
     def _run(self, harness: socket.socket, limits: dict[str, int]) -> dict[str, Any]:
         deadline = time.monotonic() + limits["wall_s"]
-        program, self.spare = self.spare, None
-        if program is not None and program.limits != limits:
-            program.kill()
-            program = None
-        program = program or _Program(self.tier, limits)
+        nursery = self._nursery(limits)
+        program, self.spare = self.spare or _Program(nursery), None
         judge = self.judge = self.judge or _Judge(self.tier, limits)
         judge.take(harness, program.ours, limits["judge_cpu_s"])
         harness.close()
         program.ours.close()
-        self.spare = _Program(self.tier, limits)
+        self.spare = _Program(nursery)
         try:
             killed, word = self._watch(program, judge, deadline)
             if word == GONE:
@@ -120,6 +131,16 @@ class Supervisor:
         scratch.empty(self.tier.scratch)
         program_report = {**program.report(), "ended": ended}
         return {"killed": killed, "program": program_report, "tests": judge.report()}
+
+    def _nursery(self, limits: dict[str, int]) -> _Nursery:
+        """Return where programs with these limits come from."""
+        if self.nursery is not None and self.nursery.limits != limits:
+            if self.spare is not None:
+                self.spare.kill()
+            self.nursery.kill()
+            self.nursery = self.spare = None
+        self.nursery = self.nursery or _Nursery(self.tier, limits)
+        return self.nursery
 
     def _is_fit(self, judge: _Judge) -> bool:
         """Say whether the tests' process is free for the next program."""
@@ -159,57 +180,100 @@ def _is_overfull(tier: isolation.Tier) -> bool:
 
 
 class _Child:
-    """A forked process, watched through a descriptor that cannot come to mean another one."""
+    """A process, watched through a descriptor that cannot come to mean another one."""
 
-    def __init__(self, work: Callable[[], int]):
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 70
-            try:
-                code = work()
-            finally:
-                os._exit(code)
-        self.pidfd = os.pidfd_open(self.pid)
-        self.status: int | None = None
-        self.cpu_s = 0.0
-        self.max_rss_kb = 0
+    def __init__(self, pid: int):
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+        self.ended: _End | None = None
 
     def signal(self) -> None:
-        if self.status is None:
+        if self.ended is None:
             os.kill(self.pid, signal.SIGKILL)
 
     def wait(self, timeout_ms: int) -> bool:
         """Say whether it has ended, after waiting that long at most."""
-        if self.status is None and select.select([self.pidfd], [], [], timeout_ms / 1000)[0]:
-            self._reap()
-        return self.status is not None
+        if self.ended is None and select.select([self.pidfd], [], [], timeout_ms / 1000)[0]:
+            self.ended = self._reap()
+        return self.ended is not None
 
     def kill(self) -> None:
         self.signal()
-        if self.status is None:
-            self._reap()
+        self.ended = self.ended or self._reap()
         os.close(self.pidfd)
 
-    def _reap(self) -> None:
-        _, self.status, usage = os.wait4(self.pid, 0)
-        self.cpu_s = usage.ru_utime + usage.ru_stime
-        self.max_rss_kb = usage.ru_maxrss
-
-    def exit_code(self) -> int:
-        return os.waitstatus_to_exitcode(self.status or 0)
+    def _reap(self) -> _End:
+        return _wait(self.pid)
 
     def report(self) -> dict[str, Any]:
-        return {"code": self.exit_code(), "cpu_s": self.cpu_s, "max_rss_kb": self.max_rss_kb}
+        return (self.ended or _End(0, 0.0, 0))._asdict()
+
+
+class _End(NamedTuple):
+    """How a process ended, and what it took."""
+
+    code: int
+    cpu_s: float
+    max_rss_kb: int
+
+
+def _wait(pid: int) -> _End:
+    _, status, usage = os.wait4(pid, 0)
+    cpu_s = usage.ru_utime + usage.ru_stime
+    return _End(os.waitstatus_to_exitcode(status), cpu_s, usage.ru_maxrss)
+
+
+def _fork(work: Callable[[], int]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        code = 70
+        try:
+            code = work()
+        finally:
+            os._exit(code)
+    return pid
+
+
+class _Nursery(_Child):
+    """A process that programs are forked from: it holds all of their layers that can be inherited.
+
+    It does nothing else, so that it writes to few of the pages that it shares with them: each one
+    is copied once more for every fork.
+    """
+
+    def __init__(self, tier: isolation.Tier, limits: dict[str, int]):
+        self.limits = limits
+        self.jobs, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        super().__init__(_fork(lambda: _be_nursery(tier, theirs, limits)))
+        theirs.close()
+
+    def fork(self, sock: socket.socket) -> int:
+        """Return the number of a new process that serves a program over `sock`."""
+        socket.send_fds(self.jobs, [b"fork"], [sock.fileno()])
+        return int(self.jobs.recv(16))
+
+    def reap(self, pid: int) -> _End:
+        """Wait for a process that has ended or was killed."""
+        self.jobs.send(str(pid).encode())
+        code, cpu_s, max_rss_kb = self.jobs.recv(64).split()
+        return _End(int(code), float(cpu_s), int(max_rss_kb))
+
+    def kill(self) -> None:
+        self.jobs.close()
+        super().kill()
 
 
 class _Program(_Child):
     """A program's process, confined and waiting; `ours` is the tests' end of its socket."""
 
-    def __init__(self, tier: isolation.Tier, limits: dict[str, int]):
-        self.limits = limits
+    def __init__(self, nursery: _Nursery):
+        self.nursery = nursery
         theirs, self.ours = socket.socketpair()
-        super().__init__(lambda: _be_program(tier, theirs, limits))
-        theirs.close()
+        with theirs:
+            super().__init__(nursery.fork(theirs))
+
+    def _reap(self) -> _End:
+        return self.nursery.reap(self.pid)
 
     def kill(self) -> None:
         self.ours.close()
@@ -223,7 +287,7 @@ class _Judge(_Child):
         self.jobs, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.n_taken = 0
         self.is_free = True
-        super().__init__(lambda: _be_judge(tier, theirs, limits))
+        super().__init__(_fork(lambda: _be_judge(tier, theirs, limits)))
         theirs.close()
 
     def take(self, harness: socket.socket, program: socket.socket, cpu_s: int) -> None:
@@ -247,12 +311,36 @@ class _Judge(_Child):
         super().kill()
 
 
-def _be_program(tier: isolation.Tier, sock: socket.socket, limits: dict[str, int]) -> int:
+def _be_nursery(tier: isolation.Tier, jobs: socket.socket, limits: dict[str, int]) -> int:
+    fault = ""
+    try:
+        isolation.shelter(tier, [jobs], limits, writes=True)
+    except OSError as error:
+        fault = f"the program's process could not be confined: {error}"
+    while True:
+        text, rights, _, _ = jobs.recvmsg(16, ROOM_FOR_ONE)
+        if not text:
+            return 0
+        if rights:
+            sock = socket.socket(fileno=int.from_bytes(rights[0][2][:4], sys.byteorder))
+            with sock:
+                pid = _fork(lambda: _be_program(sock, jobs, limits["cpu_s"], tier, fault))  # noqa: B023
+            jobs.send(str(pid).encode())
+        else:
+            jobs.send("{} {} {}".format(*_wait(int(text))).encode())
+
+
+def _be_program(
+    sock: socket.socket, jobs: socket.socket, cpu_s: int, tier: isolation.Tier, fault: str
+) -> int:
+    jobs.close()
     channel = Channel(sock)
     try:
-        isolation.confine(tier, [sock], limits, writes=True)
+        isolation.confine(tier, cpu_s)
     except OSError as error:
-        channel.send({"fault": f"the program's process could not be confined: {error}"})
+        fault = fault or f"the program's process could not be confined: {error}"
+    if fault:
+        channel.send({"fault": fault})
         return 71
     channel.send({"ready": True})
     serve_program(channel)
@@ -260,10 +348,11 @@ def _be_program(tier: isolation.Tier, sock: socket.socket, limits: dict[str, int
 
 
 def _be_judge(tier: isolation.Tier, jobs: socket.socket, limits: dict[str, int]) -> int:
-    own = {"cpu_s": MAX_JUDGE_CPU_S, "memory_bytes": limits["judge_memory_bytes"]}
+    own = {"memory_bytes": limits["judge_memory_bytes"]}
     fault = ""
     try:
-        isolation.confine(tier, [jobs], own, writes=False)
+        isolation.shelter(tier, [jobs], own, writes=False)
+        isolation.confine(tier, MAX_JUDGE_CPU_S, seccomp.FOR_TESTS)
     except OSError as error:
         fault = f"the tests' process could not be confined: {error}"
     signal.signal(signal.SIGXCPU, lambda *_: os._exit(LATE))
