@@ -214,6 +214,7 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
         if not selection.clusters or task.reader != "superni" or task.name in clusters
         for part in _expanded(_adjusted(task, job), job)
     )
+    _check_draws(job, tasks)
     for task in tasks:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
     tasks = programs_allowed(tasks, job.allow_code_execution, job.allow_unsandboxed_code)
@@ -372,6 +373,15 @@ def _adjusted(task: Task, job: Job) -> Task:
     )
     margin = job.margins.get(task.name, job.margins.get("", task.margin))
     return dataclasses.replace(task, profile=profile, metrics=metrics, margin=margin)
+
+
+def _check_draws(job: Job, tasks: Sequence[Task]) -> None:
+    """Refuse several answers for each open prompt where there is none."""
+    if job.samples_per_prompt > 1 and not any(task.metrics == OPEN_METRICS for task in tasks):
+        raise UsageError(
+            f"--samples-per-prompt {job.samples_per_prompt}: no open prompts here; "
+            f"{tasks[0].name} is scored on one answer, or on as many as its profile draws"
+        )
 
 
 def _drawing(task: Task, decoding: Decoding, n: int) -> Decoding:

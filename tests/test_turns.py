@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from scripted import TOKENIZER, TOY, ScriptedEngine
 
 import peval
 from peval import api
-from peval.errors import DataError
+from peval.errors import DataError, UsageError
 from peval.rundir import RunDir
 from peval.store import Store
 from peval.types import Completion, Drawn, Request
@@ -159,3 +160,17 @@ def test_references_of_ones_own_stand_where_judges_look_for_them(tmp_path, monke
         first, second = store.samples()["own"].values()
     assert (first.targets, json.loads(first.problem)) == (("c",), {"references": ["c", "d"]})
     assert (second.targets, second.problem) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"tasks": ("superni",), "data_dir": str(TOY / "data"), "profile": None},
+         "--samples-per-prompt 3: no open prompts here; superni is scored on one answer"),
+        ({"profile": "plain"}, "turns is answered greedily by the profile 'plain'"),
+        ({"samples_per_prompt": 0}, "--samples-per-prompt 0: give 1 or more"),
+    ],
+)  # fmt: skip
+def test_draws_that_cannot_be_are_refused(tmp_path, monkeypatch, options, why):
+    with pytest.raises(UsageError, match=re.escape(why)):
+        score(monkeypatch, Draws(), tmp_path / "run", **{"samples_per_prompt": 3, **options})
