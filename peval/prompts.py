@@ -102,7 +102,7 @@ def longest_prompt(profile: Profile, context_tokens: int) -> int:
         raise TaskError(
             f"the profile '{profile.name}' leaves no room for a prompt: answers of "
             f"{profile.decoding.max_tokens} tokens in a context of {context_tokens}; use a model "
-            "with a longer context or lower max_tokens or raise max_source_tokens"
+            "with a longer context, or shorter answers (--max-tokens, for open prompts)"
         )
     return limit
 

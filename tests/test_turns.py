@@ -13,6 +13,8 @@ from scripted import TOKENIZER, TOY, ScriptedEngine
 import peval
 from peval import api
 from peval.errors import DataError, UsageError
+from peval.outline import outline, text
+from peval.prepare import Job, prepare
 from peval.rundir import RunDir
 from peval.store import Store
 from peval.types import Completion, Drawn, Request
@@ -169,8 +171,30 @@ def test_references_of_ones_own_stand_where_judges_look_for_them(tmp_path, monke
          "--samples-per-prompt 3: no open prompts here; superni is scored on one answer"),
         ({"profile": "plain"}, "turns is answered greedily by the profile 'plain'"),
         ({"samples_per_prompt": 0}, "--samples-per-prompt 0: give 1 or more"),
+        ({"max_tokens": 0}, "--max-tokens 0: give 1 or more"),
+        ({"tasks": ("superni",), "data_dir": str(TOY / "data"), "profile": None,
+          "samples_per_prompt": 1, "max_tokens": 9},
+         "--max-tokens 9: superni says itself how long an answer is"),
     ],
 )  # fmt: skip
 def test_draws_that_cannot_be_are_refused(tmp_path, monkeypatch, options, why):
     with pytest.raises(UsageError, match=re.escape(why)):
         score(monkeypatch, Draws(), tmp_path / "run", **{"samples_per_prompt": 3, **options})
+
+
+def test_a_shorter_longest_answer_is_asked_for_and_said(tmp_path, monkeypatch):
+    found = score(monkeypatch, Draws(), tmp_path / "run", max_tokens=9, samples_per_prompt=3)
+    requests, _ = stored(tmp_path / "run")
+    assert {r.decoding.max_tokens for r in requests} == {9}
+    assert "|decoding:t0.7s0n3,9|" in found.estimate("turns", "loops").signature
+    again = ScriptedEngine()
+    score(monkeypatch, again, tmp_path / "other", reuse=(str(tmp_path / "run"),))
+    assert len(again.asked) == 14  # longer answers are others
+
+
+def test_a_dry_run_counts_the_turns_that_will_follow():
+    job = Job(adapters=(str(TOY / "adapters" / "generalist"),), tasks=(str(PROMPTS),),
+              profile="vicuna", samples_per_prompt=3)  # fmt: skip
+    found = outline(prepare(job))
+    assert (found["n_requests"], found["n_later_turns"]) == (8, 18)
+    assert "turns     18 more requests follow from answers" in text(found)
