@@ -6,7 +6,7 @@ STAMP := $(VENV)/.locked
 # pip may look for wheels in many places; what it says of each is noise.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench example clean
+.PHONY: demo test lint bench example reference clean
 .DEFAULT_GOAL := help
 
 help:
@@ -45,6 +45,9 @@ example: demo
 	rm -rf peval-runs/toy-sweep
 	$(BIN)/python tests/toy_sweep.py replay peval-runs/toy-sweep
 	$(BIN)/python reports/make_example.py peval-runs/toy-sweep reports/sweep
+
+reference: $(STAMP)
+	$(BIN)/python docs/make_reference.py
 
 clean:
 	rm -rf $(VENV) peval-runs

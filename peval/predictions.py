@@ -1,4 +1,4 @@
-"""Other people's predictions: a JSONL of ids and texts becomes a run that no engine answered.
+"""Other people's predictions, ids with texts or lm-eval's logs, become a run without an engine.
 
 Each file is a system of its own in the place of an adapter, so that scores, intervals, report and
 `peval compare` are those of any other run.
@@ -11,16 +11,19 @@ import dataclasses
 import hashlib
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from peval import catalog, datasets
+from peval.bridges import lm_eval_samples
 from peval.coding import is_code, k_of, programs_allowed
 from peval.counts import counted, scored_by_counts
 from peval.datasets import files
 from peval.errors import DataError, TaskError, UsageError
+from peval.logged import Logged, completions, is_logged, read_logged
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, record
 from peval.scoring import rule_of
@@ -37,16 +40,22 @@ UNKNOWN = ("truncated", "tokens")
 
 @dataclass(frozen=True)
 class Given:
-    """The predictions of a file: one text or more by sample id."""
+    """The predictions of a file: one text or more by sample id, or what lm-eval logged."""
 
     name: str
     path: Path
     sha256: str
-    texts: Mapping[str, tuple[str, ...]]
+    texts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    logged: Mapping[str, Logged] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> Set[str]:
+        """The samples that are answered."""
+        return self.texts.keys() | self.logged.keys()
 
 
 def import_predictions(
-    paths: Sequence[Path],
+    files_by_name: Mapping[str, Path],
     task: Task,
     data_dir: Path | None,
     out: Path | None,
@@ -56,9 +65,10 @@ def import_predictions(
 
     Parameters
     ----------
-    paths
+    files_by_name
         JSON lines or a JSON list, plain or gzipped, each with ``id`` (or ``task_id``) and
-        ``prediction`` (or ``completion``, ``solution``, ``response`` or ``output``). Where no id
+        ``prediction`` (or ``completion``, ``solution``, ``response`` or ``output``), or lm-eval's
+        ``samples_*.jsonl``. Where no id
         is given, ``prompt``, or ``instruction`` and
         ``input``, name the sample by its text. Samples without a
         prediction stay unanswered and are never averaged.
@@ -79,16 +89,14 @@ def import_predictions(
     task = programs_allowed([task], **consent)[0]
     task = dataclasses.replace(task, metrics=tuple(m for m in task.metrics if m not in UNKNOWN))
     samples = datasets.read(task, data_dir).samples
-    _check_scores_texts(task, samples)
     ids = {_words(sample.input): sample.id for sample in samples}
-    given = [
-        Given(name, path, file_sha256(path), read_predictions(path, _has_several(task), ids))
-        for name, path in zip(_names(paths), paths, strict=True)
-    ]
+    given = [_given(name, path, task, ids) for name, path in files_by_name.items()]
+    _check_scores_texts(task, samples, all(one.logged for one in given))
     if is_code(task):
         task = _drawn(task, given, samples)
     task = scored_by_counts(task, {one.path: one.texts for one in given})
     left_out = {one.name: _unknown(one, samples) for one in given}
+    rows = list(chain.from_iterable(_rows(one, task, samples) for one in given))
     config = {
         "task": record(task),
         "data": digest([[sample.id, sample.targets, sample.choices] for sample in samples]),
@@ -98,7 +106,6 @@ def import_predictions(
     rundir.claim(config)
     rundir.write_manifest(_manifest(task, given, config, left_out, consent))
     with Store(rundir.store) as store:
-        rows = [row for one in given for row in _rows(one, task, samples)]
         store.put_plan({task.name: samples}, [request for request, _ in rows])
         for _, completion in rows:
             if completion is not None:
@@ -113,6 +120,7 @@ def chosen_task(
     rule: str | None,
     limit: int | None,
     problems: str | Path | None = None,
+    lm_eval: Mapping[str, object] = {},
 ) -> Task:
     """Return the one task that predictions are for, with another rule of extraction if wanted.
 
@@ -128,6 +136,8 @@ def chosen_task(
         raise UsageError(f"--task {name} stands for {len(found)} tasks; give one: "
                          f"{', '.join(task.name for task in found)}")  # fmt: skip
     task = found[0]
+    if task.reader == "lm-eval":
+        (task,) = _one_leaf(dataclasses.replace(task, settings={**task.settings, **lm_eval}))
     if problems is not None:
         if not is_code(task):
             raise UsageError(f"--problems {problems}: {task.name} does not ask for programs")
@@ -143,6 +153,30 @@ def chosen_task(
     task = dataclasses.replace(task, rule=rule)
     rule_of(task)
     return task
+
+
+def _one_leaf(task: Task) -> list[Task]:
+    found = lm_eval_samples.expand(task)
+    if len(found) != 1:
+        raise UsageError(f"--task {task.name}: a group; give one of its tasks, "
+                         f"{', '.join(one.name for one in found)}")  # fmt: skip
+    return found
+
+
+def _given(name: str, path: Path, task: Task, ids: Mapping[str, str]) -> Given:
+    """Read a file of either kind; its first line tells."""
+    sha256, several = file_sha256(path), _has_several(task)
+    first = next(_records(path), (None, None))[1]
+    if not is_logged(first):
+        return Given(name, path, sha256, read_predictions(path, several, ids))
+    logged: dict[str, Logged] = {}
+    for where, row in _records(path):
+        if not isinstance(row, Mapping) or not is_logged(row):
+            raise DataError(f"{where}: expected 'doc_id' and 'resps', as in the lines before")
+        key, one = read_logged(row, where)
+        if logged.setdefault(key, one) != one:
+            raise DataError(f"{where}: document {key} stands in an earlier line with other 'resps'")
+    return Given(name, path, sha256, logged=logged)
 
 
 def read_predictions(
@@ -207,6 +241,9 @@ def _drawn(task: Task, given: Sequence[Given], samples: Sequence[Sample]) -> Tas
     """
     known = [sample.id for sample in samples]
     counts = [(len(one.texts[i]), i, one) for one in given for i in known if i in one.texts]
+    counts += [
+        (len(one.logged[i].responses[0]), i, one) for one in given for i in known if i in one.logged
+    ]
     n, where, one = min(counts, key=lambda count: count[0], default=(1, "", None))
     decoding = dataclasses.replace(task.profile.decoding, n=n)
     task = dataclasses.replace(task, profile=dataclasses.replace(task.profile, decoding=decoding))
@@ -256,22 +293,45 @@ def _prediction(record: object, where: str, ids: Mapping[str, str]) -> tuple[str
     return str(key), prediction
 
 
-def _names(paths: Sequence[Path]) -> list[str]:
-    """Name each file, with its folder where two have one name."""
+def named_files(predictions: Sequence[str | Path]) -> dict[str, Path]:
+    """Return files by the names of their systems.
+
+    ``NAME=FILE`` says one; else it is the file's, with its folder where two have one name, or the
+    folder's where the file is lm-eval's.
+
+    Raises
+    ------
+    UsageError
+        Two would be called alike.
+    """
+    pairs = [("", str(one)) if Path(one).exists() else _pair(str(one)) for one in predictions]
+    paths = [Path(path) for _, path in pairs]
     stems = [re.sub(r"\.jsonl?(\.gz)?$", "", path.name) for path in paths]
+    parents = [path.resolve().parent.name for path in paths]
     names = [
-        stem if stems.count(stem) == 1 else f"{path.resolve().parent.name}/{stem}"
-        for stem, path in zip(stems, paths, strict=True)
+        name or (parent if stem.startswith("samples_") else stem)
+        for (name, _), stem, parent in zip(pairs, stems, parents, strict=True)
+    ]
+    names = [
+        name if names.count(name) == 1 else f"{parent}/{name}"
+        for name, parent in zip(names, parents, strict=True)
     ]
     if len(set(names)) < len(names):
         raise UsageError(f"--predictions: two files would both be called {names[0]!r}; rename one")
-    return names
+    return dict(zip(names, paths, strict=True))
 
 
-def _check_scores_texts(task: Task, samples: Sequence[Sample]) -> None:
+def _pair(text: str) -> tuple[str, str]:
+    name, _, path = text.rpartition("=")
+    return name, path
+
+
+def _check_scores_texts(task: Task, samples: Sequence[Sample], are_logged: bool = False) -> None:
     for sample in samples:
         if sample.follow_ups:
             raise TaskError(f"{task.name} is asked in several turns, which predictions do not hold")
+        if are_logged and sample.queries:
+            continue
         asked = sample.queries
         by_likelihood = any(q.continuations or q.rolling for q in asked) and not sample.choices
         if by_likelihood or len(asked) > 1:
@@ -280,31 +340,36 @@ def _check_scores_texts(task: Task, samples: Sequence[Sample]) -> None:
 
 def _unknown(given: Given, samples: Sequence[Sample]) -> int:
     """Return how many predictions are for samples that the task has not; DataError if all are."""
-    n_known = len(given.texts.keys() & {sample.id for sample in samples})
+    n_known = len(given.ids & {sample.id for sample in samples})
     if not n_known:
-        mine, other = samples[0].id, next(iter(given.texts))
+        mine, other = samples[0].id, next(iter(given.texts or given.logged))
         raise DataError(
             f"{given.path}: no id is known (here {other[:60]!r}; expected ids such as {mine!r})"
         )
-    return len(given.texts) - n_known
+    return len(given.ids) - n_known
 
 
 def _rows(
     given: Given, task: Task, samples: Sequence[Sample]
-) -> list[tuple[Request, Completion | None]]:
-    """Return a request for each sample, answered where there is a prediction."""
-    rows: list[tuple[Request, Completion | None]] = []
+) -> Iterator[tuple[Request, Completion | None]]:
+    """Yield a request for each sample (for each of its queries), answered where it can be."""
     for sample in samples:
-        texts = given.texts.get(sample.id)
-        parts = [ENGINE, given.name, given.sha256, task.name, sample.id]
-        key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        asked = Request(key, task.name, sample.id, given.name, (), task.profile.decoding)
-        said = None
-        if texts is not None:
+        n_parts = max(1, len(sample.queries))
+        keys = [_key(given, task, sample, part) for part in range(n_parts)]
+        said: Sequence[Completion | None] = [None] * n_parts
+        if texts := given.texts.get(sample.id):
             more = tuple(Drawn(text, (), "stop") for text in texts[1:])
-            said = Completion(key, texts[0], (), "stop", more=more)
-        rows.append((asked, said))
-    return rows
+            said = [Completion(keys[0], texts[0], (), "stop", more=more)]
+        elif logged := given.logged.get(sample.id):
+            said = completions(sample, keys, logged)
+        how = task.profile.decoding
+        for part, (key, one) in enumerate(zip(keys, said, strict=True)):
+            yield Request(key, task.name, sample.id, given.name, (), how, part=part), one
+
+
+def _key(given: Given, task: Task, sample: Sample, part: int) -> str:
+    parts = [ENGINE, given.name, given.sha256, task.name, sample.id]
+    return hashlib.sha256("\n".join([*parts, str(part)] if part else parts).encode()).hexdigest()
 
 
 def _manifest(
@@ -328,7 +393,12 @@ def _manifest(
         "adapters": [record(system) for system in systems],
         "tasks": [record(task)],
         "job": {"seed": 0, "with_base": False, **consent},
-        "serving": {"engine": ENGINE, "dtype": "none", "max_model_len": 0, "options": {}},
+        "serving": {
+            "engine": ENGINE,
+            "dtype": "none",
+            "max_model_len": 0,
+            "options": {"imported": "lm-eval"} if any(o.logged for o in given) else {},
+        },
         "versions": {"peval": __version__},
         "left_out": left_out,
         PLANNED: {task.name: []},

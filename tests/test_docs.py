@@ -32,6 +32,8 @@ PAGES = (
     "docs/library.md",
     "docs/training.md",
     "docs/performance.md",
+    "docs/cli.md",
+    "docs/api.md",
 )
 MAKE_TARGETS = {
     match[1] for match in re.finditer(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)

@@ -15,7 +15,7 @@ from peval.cli import main
 from peval.conclude import conclude
 from peval.datasets import bbh, gsm8k
 from peval.errors import DataError, TaskError, UsageError
-from peval.predictions import chosen_task, import_predictions, read_predictions
+from peval.predictions import chosen_task, import_predictions, named_files, read_predictions
 
 ROWS = [{"id": name, "input": f"{name}?", "output": name.upper()} for name in "abc"]
 
@@ -228,7 +228,7 @@ def test_published_answers_are_known_by_their_prompts(shared_data: Path, tmp_pat
     folder = shared_data / "self_instruct_human_eval" / "predictions"
     task = chosen_task("self-instruct", None, None, None)
     paths = [folder / "davinci_predictions.jsonl.gz", folder / "text-davinci-003_predictions.jsonl"]
-    found = conclude(import_predictions(paths, task, shared_data, tmp_path / "run"))
+    found = conclude(import_predictions(named_files(paths), task, shared_data, tmp_path / "run"))
     untuned, tuned = (
         found.estimate("self-instruct", "loops", name)
         for name in ("davinci_predictions", "text-davinci-003_predictions")
@@ -248,13 +248,13 @@ def test_alpaca_evals_list_of_outputs(tmp_path: Path) -> None:
             {"instruction": "Who?", "output": "Me.", "generator": "x"}]  # fmt: skip
     said.write_text(json.dumps(rows))
     task = chosen_task(str(path), None, None, None)
-    found = conclude(import_predictions([said], task, None, tmp_path / "run"))
+    found = conclude(import_predictions({"model_outputs": said}, task, None, tmp_path / "run"))
     one = found.estimate("asks", "characters", "model_outputs")
     assert (one.value, one.n_items, one.n_missing) == (6.0, 1, 1)
     assert found.run["left_out"] == {"model_outputs": 1}
     said.write_text('{"instruction": "Say hello."}')
     with pytest.raises(DataError, match="must be a JSON list of objects"):
-        import_predictions([said], task, None, tmp_path / "other")
+        import_predictions({"model_outputs": said}, task, None, tmp_path / "other")
 
 
 @pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
@@ -300,3 +300,39 @@ def test_counts_that_cannot_be_are_refused(tmp_path, shared_data, capsys):
         said.write_text(f'{head}\n0\tA "quoted" one\tB\tneutral\t{n}\n')
         assert main(["rescore", "--predictions", str(said), "--task", "mnli-matched", *flags]) == 2
         assert told in capsys.readouterr().err
+
+
+LOGGED = {"doc_id": 0, "doc": {"sample_id": "a"}, "target": "A", "resps": [["A"]], "filter": "x"}
+
+
+def test_lm_evals_logs_of_our_own_export_come_back(tmp_path, task):
+    twice = {**LOGGED, "filter": "y"}  # it repeats a document for each filter
+    found = score(
+        tmp_path, task, LOGGED, twice, {**LOGGED, "doc": {"sample_id": "b"}, "target": "B"}
+    )
+    assert found.estimate("own", "exact_match", "said").value == 0.5
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({**LOGGED, "resps": [["B"]]}, "said.jsonl:2: document a stands in an earlier line with"),
+        ({**LOGGED, "resps": "A"}, "said.jsonl:2: field 'resps' must be a list of lists"),
+        ({**LOGGED, "doc": {}, "doc_id": None}, "said.jsonl:2: field 'doc_id' must be a whole"),
+        ({"id": "b", "prediction": "B"}, "said.jsonl:2: expected 'doc_id' and 'resps'"),
+        ({**LOGGED, "doc": {"sample_id": "b"}}, "document b: its target there is 'A', the task's"),
+        ({**LOGGED, "doc": {"sample_id": "b"}, "target": "B", "resps": [[["-1", "True"]]]},
+         r"document b: its 'resps' \(1\) do not fit"),
+        ({**LOGGED, "doc": {"sample_id": "b"}, "target": "B", "resps": [["B"], ["B"]]},
+         r"document b: its 'resps' \(2\) do not fit"),
+    ],
+)  # fmt: skip
+def test_a_log_that_does_not_fit_is_one_line(tmp_path, task, record, message):
+    with pytest.raises(DataError, match=message):
+        score(tmp_path, task, LOGGED, record)
+
+
+def test_a_name_may_be_given(tmp_path, task):
+    path = write(tmp_path / "said.jsonl", {"id": "a", "prediction": "A"})
+    found = peval.score_predictions([f"mine={path}"], task, out=tmp_path / "run")
+    assert found.estimate("own", "exact_match", "mine").value == 1.0

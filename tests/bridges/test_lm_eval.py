@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.util
 import shutil
@@ -19,6 +20,7 @@ import peval
 from peval import api, coding
 from peval.bridges import lm_eval_index, lm_eval_samples, lm_eval_scores, lm_eval_tasks
 from peval.catalog import load_task
+from peval.cli import main
 from peval.errors import DataError, RunError, TaskError, UsageError
 from peval.prepare import Job, prepare
 from peval.prompts import token_ids
@@ -92,7 +94,7 @@ def reference(folder: Path, merged: Path) -> dict[str | None, dict[str, Any]]:
                 limit=LIMIT,
                 bootstrap_iters=0,
             )
-        found[name] = results["results"]
+        found[name] = results
     return found
 
 
@@ -120,8 +122,8 @@ def test_numbers_are_lm_evals_own(
     results = score(folder, tmp_path / "run", engine)
     assert results.complete
     n_compared = 0
-    for system, tasks in reference.items():
-        for task, metrics in tasks.items():
+    for system, theirs in reference.items():
+        for task, metrics in theirs["results"].items():
             for key, expected in metrics.items():
                 metric, _, name = key.partition(",")
                 if "stderr" in metric or not isinstance(expected, float):
@@ -134,6 +136,51 @@ def test_numbers_are_lm_evals_own(
                 n_compared += 1
     print(f"\n{engine}: {n_compared} numbers are lm-eval's")
     assert n_compared == 2 * 16
+
+
+def test_what_lm_eval_logged_joins_as_a_named_adapter(
+    folder: Path,
+    reference: dict[str | None, dict[str, Any]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Its own files, written by its own tracker, give all of its numbers without a model."""
+    from lm_eval.loggers import EvaluationTracker
+
+    for name, theirs in reference.items():
+        tracker = EvaluationTracker(output_path=str(tmp_path / "logs"))
+        tracker.general_config_tracker.model_name_sanitized = name or "plain"
+        tracker.date_id = "2026-01-01T00-00-00.000000"
+        for task, rows in theirs["samples"].items():
+            tracker.save_results_samples(task, copy.deepcopy(rows))
+    n_compared = 0
+    for task in TASKS:
+        mine, other = (
+            next((tmp_path / "logs" / name).glob(f"samples_{task}_2026*"))
+            for name in ("generalist", "plain")
+        )
+        results = peval.score_predictions(
+            [mine, f"old={other}"], f"lm-eval:{task}", limit=LIMIT,
+            lm_eval={"include_path": str(folder)}, out=tmp_path / task,
+        )  # fmt: skip
+        assert results.complete
+        for system, ours in ((None, "old"), ("generalist", "generalist")):
+            for key, expected in reference[system]["results"][task].items():
+                metric, _, how = key.partition(",")
+                if "stderr" in metric or not isinstance(expected, float):
+                    continue
+                metric = metric if how == "none" else key
+                found = results.estimate(f"lm-eval:{task}", metric, ours)
+                assert found.value == pytest.approx(expected, rel=1e-9), (task, key)
+                assert "|engine:predictions|" in found.signature
+                assert "|options:imported=lm-eval|" in found.signature
+                n_compared += 1
+    assert n_compared == 2 * 16
+    words = ["--include-path", str(folder), "--limit", str(LIMIT), "--out", str(tmp_path / "cli")]
+    for leaf, code in (("toy_generate", 2), (task, 0)):  # the documents of another task are not its
+        told = ["rescore", "--predictions", str(mine), "--task", f"lm-eval:{leaf}"]
+        assert main([*told, *words]) == code
+    assert "was it logged of this task" in capsys.readouterr().err
 
 
 CHAT = (

@@ -62,7 +62,9 @@ def test_gpt_4s_published_answers(shared_data: Path, tmp_path: Path) -> None:
     ]
     path = tmp_path / "gpt-4.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = conclude.conclude(import_predictions([path], task, shared_data, tmp_path / "run"))
+    found = conclude.conclude(
+        import_predictions({path.stem: path}, task, shared_data, tmp_path / "run")
+    )
     for metric, published in PUBLISHED.items():
         e = found.estimate("ifeval", metric, "gpt-4")
         n = 541 if metric.startswith("prompt") else 834
