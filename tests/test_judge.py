@@ -18,7 +18,7 @@ import pytest
 from judge_server import FENCED, JudgeServer, always_a, fenced, longer, numbered, serving
 from scripted import ROOT, TOY, ScriptedEngine
 
-from peval import api, cli
+from peval import api, cli, conclude
 from peval.engines.budget import Budget
 from peval.engines.server import Endpoint, ServerEngine
 from peval.errors import DataError, JudgeError, UsageError
@@ -33,6 +33,17 @@ from peval.store import Store
 from peval.types import Decoding, Message, Request, Sample
 
 ADAPTERS = [str(TOY / "adapters" / name) for name in ("generalist", "noop")]
+
+
+@pytest.fixture
+def reported() -> None:
+    """For tests that read the report, whose figures take longer than the judging of a few items."""
+
+
+@pytest.fixture(autouse=True)
+def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "reported" not in request.fixturenames:
+        monkeypatch.setattr(conclude, "write_report", lambda rundir, results: None)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +79,7 @@ def system(found: dict[str, Any], name: str | None) -> dict[str, Any]:
     return next(row for row in found["systems"] if row["system"] == name)
 
 
-def test_a_rule_judges_both_orders_and_verdicts_are_kept(run: Path) -> None:
+def test_a_rule_judges_both_orders_and_verdicts_are_kept(run: Path, reported: None) -> None:
     server = JudgeServer(numbered)
     with serving(server) as url:
         results = judge(job(run, url), Silent())
@@ -102,7 +113,7 @@ def test_a_rule_judges_both_orders_and_verdicts_are_kept(run: Path) -> None:
     assert "What judges say" in report and "null answer" in report
 
 
-def test_a_judge_that_always_says_a_is_exposed(run: Path) -> None:
+def test_a_judge_that_always_says_a_is_exposed(run: Path, reported: None) -> None:
     with serving(JudgeServer(always_a)) as url:
         judge(job(run, url, model="org/Base-Instruct"), Silent())
     one = section(run)
@@ -465,7 +476,7 @@ def as_fastchat_asks(
 
 
 def test_both_turns_of_mt_bench_are_asked_as_fastchat_asks(
-    talked: Path, tmp_path: Path, shared_data: Path
+    talked: Path, tmp_path: Path, shared_data: Path, reported: None
 ) -> None:
     run = Path(shutil.copytree(talked, tmp_path / "run"))
     path = shared_data / "mt_bench" / "reference_answer" / "gpt-4.jsonl"
