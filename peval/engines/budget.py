@@ -70,11 +70,14 @@ class Budget:
             self._note(name, usd, "settled")
 
     def _note(self, name: str, usd: float, kind: str) -> None:
+        if usd == 0 and name not in self._open:
+            return  # a server without prices needs no ledger
         line = json.dumps({"id": name, "usd": usd, "kind": kind}) + "\n"
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line)
             file.flush()
-            os.fsync(file.fileno())
+            if kind == "reserved":  # a settlement that is lost leaves more spent, never less
+                os.fsync(file.fileno())
         self._book(name, usd, kind)
 
     def _book(self, name: str, usd: float, kind: str) -> None:
