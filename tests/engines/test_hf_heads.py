@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -138,3 +142,32 @@ def test_an_adapter_without_its_head_is_refused(base: Path, tmp_path: Path) -> N
     save_file({k: v for k, v in load_file(file).items() if "score" not in k}, file)
     with pytest.raises(AdapterError, match=r"no head .score or classifier."):
         adapter_of(lora, base)
+
+
+IN_VLLM = """
+import json, sys
+from vllm import LLM
+model, tokenizer, prompts = json.load(sys.stdin)
+engine = LLM(model=model, tokenizer=tokenizer, runner="pooling", dtype="float32",
+             enforce_eager=True, max_model_len=512)
+found = engine.classify([{"prompt_token_ids": ids} for ids in prompts])
+print("FOUND", json.dumps([one.outputs.probs for one in found]))
+"""
+
+
+@pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
+def test_vllms_classification_form_says_the_same(base: Path, tmp_path: Path) -> None:
+    """An engine of its own for one head; this is why transformers answers, and not for lack."""
+    full = lowres.train_head(base, tmp_path / "full", lowres.sentences(32, 1), 0, lora=False)
+    adapter = adapter_of(full, base)
+    prompts = [request.prompt_token_ids for request in asked(base, adapter)]
+    own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", IN_VLLM], env=os.environ | own, text=True, check=True,
+        input=json.dumps([str(full), str(base), prompts]), stdout=subprocess.PIPE,
+    )  # fmt: skip
+    line = next(one for one in done.stdout.splitlines() if one.startswith("FOUND "))
+    mine = answers(base, adapter)["full"]
+    for n, probabilities in enumerate(json.loads(line.removeprefix("FOUND "))):
+        got = [math.exp(one.total) for one in mine[str(n)].likelihoods]
+        assert got == pytest.approx(probabilities, abs=1e-5)
