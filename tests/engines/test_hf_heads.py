@@ -147,27 +147,32 @@ def test_an_adapter_without_its_head_is_refused(base: Path, tmp_path: Path) -> N
 IN_VLLM = """
 import json, sys
 from vllm import LLM
-model, tokenizer, prompts = json.load(sys.stdin)
+from vllm.lora.request import LoRARequest
+model, tokenizer, lora, prompts = json.load(sys.stdin)
+more = {"convert": "classify", "enable_lora": True, "hf_overrides": {"num_labels": 2}}
 engine = LLM(model=model, tokenizer=tokenizer, runner="pooling", dtype="float32",
-             enforce_eager=True, max_model_len=512)
-found = engine.classify([{"prompt_token_ids": ids} for ids in prompts])
+             enforce_eager=True, max_model_len=512, **(more if lora else {}))
+found = engine.classify([{"prompt_token_ids": ids} for ids in prompts],
+                        lora_request=LoRARequest("head", 1, lora) if lora else None)
 print("FOUND", json.dumps([one.outputs.probs for one in found]))
 """
 
 
 @pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
-def test_vllms_classification_form_says_the_same(base: Path, tmp_path: Path) -> None:
-    """An engine of its own for one head; this is why transformers answers, and not for lack."""
-    full = lowres.train_head(base, tmp_path / "full", lowres.sentences(32, 1), 0, lora=False)
-    adapter = adapter_of(full, base)
+@pytest.mark.parametrize("lora", [False, True])
+def test_vllms_classification_form_says_the_same(base: Path, tmp_path: Path, lora: bool) -> None:
+    """An oracle beside transformers' pipeline; peval itself asks transformers."""
+    path = lowres.train_head(base, tmp_path / "run", lowres.sentences(32, 1), 0, lora=lora)
+    adapter = named_classes(adapter_of(path, base), lowres.LABELS)
     prompts = [request.prompt_token_ids for request in asked(base, adapter)]
+    asks = [str(base), str(base), str(path)] if lora else [str(path), str(base), None]
     own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", IN_VLLM], env=os.environ | own, text=True, check=True,
-        input=json.dumps([str(full), str(base), prompts]), stdout=subprocess.PIPE,
+        input=json.dumps([*asks, prompts]), stdout=subprocess.PIPE,
     )  # fmt: skip
     line = next(one for one in done.stdout.splitlines() if one.startswith("FOUND "))
-    mine = answers(base, adapter)["full"]
+    mine = answers(base, adapter)["run"]
     for n, probabilities in enumerate(json.loads(line.removeprefix("FOUND "))):
         got = [math.exp(one.total) for one in mine[str(n)].likelihoods]
         assert got == pytest.approx(probabilities, abs=1e-5)

@@ -140,7 +140,10 @@ def _context(asked: _Asked, folder: Path, seed: int) -> str:
     data_set = SOURCES[_data(asked.task)].train
     names = _WITHOUT_NEUTRAL if data_set == "mnli" else SOURCES[data_set].label_names
     pool = [row for row in _training(data_set, folder) if row.label in names]
-    chosen = draw(pool, names, _shots(asked.task), seed)
+    try:
+        chosen = draw(pool, names, _shots(asked.task), seed)
+    except DataError as error:
+        raise DataError(f"{asked.task.name}: {error}; give other --shots") from error
     return "".join(asked.pattern.demonstration(r.texts, names.index(r.label)) for r in chosen)
 
 
