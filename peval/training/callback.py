@@ -130,7 +130,8 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
             self._waiting[state.global_step] = snapshots.take(checkpoint, self._copies)
         except OSError as error:
             self._skip(checkpoint.name, f"{error.strerror}: {error.filename}")
-        while len(self._waiting) > self._max_waiting + (self._asked is None):
+        is_free = self._when == "during" and self._asked is None
+        while len(self._waiting) > self._max_waiting + is_free:
             step = min(self._waiting)
             snapshots.drop(self._waiting.pop(step))
             self._skip(f"checkpoint-{step}", "newer ones came before the scorer was free")

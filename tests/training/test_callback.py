@@ -12,24 +12,24 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from scripted import TOY
-from transformers import TrainerCallback
+from transformers import EarlyStoppingCallback, TrainerCallback
 
 from peval.errors import RunError, UsageError
 from peval.training import PevalCallback, snapshots
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_training import trainer
+from toy_training import arguments, trainer
 
 METRIC = "eval_peval/superni-in-task/rougeL"
 OPTIONS: dict[str, Any] = {
     "suite": "superni-in-task", "data_dir": str(TOY / "data"), "limit": 4, "dtype": "float32",
 }  # fmt: skip
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
 
 
 class Slow(TrainerCallback):
@@ -129,6 +129,120 @@ class Fake:
         return self.replies.pop() if self.replies else None
 
     def close(self) -> None: ...
+
+
+class Prompt(Fake):
+    """A scorer's process that answers at once; checkpoints get worse and worse."""
+
+    started: ClassVar[list[Prompt]] = []
+
+    def __init__(self, *rest: object) -> None:
+        super().__init__()
+        self.started.append(self)
+
+    def ask(self, step: int, path: Path) -> None:
+        super().ask(step, path)
+        name = METRIC.removeprefix("eval_")
+        found = {"metrics": {name: 1 / step}, "n_engine_starts": 1, "step": step}
+        self.replies.append(found)
+
+
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> list[Prompt]:
+    monkeypatch.setattr("peval.training.callback.ScorerProcess", Prompt)
+    monkeypatch.setattr(Prompt, "started", [])
+    return Prompt.started
+
+
+def test_at_the_end_the_last_checkpoints_are_scored(tmp_path: Path, prompt: list[Prompt]) -> None:
+    found = trainer(
+        tmp_path, max_steps=6, save_steps=1, metric_for_best_model=METRIC,
+        load_best_model_at_end=True, eval_strategy="steps", eval_steps=1,
+    )  # fmt: skip
+    callback = PevalCallback(found, when="end", max_waiting=4, **OPTIONS)
+    found.add_callback(callback)
+    n_started: list[int] = []
+    look = {step: lambda: n_started.append(len(prompt)) for step in range(1, 7)}
+    found.add_callback(Slow(lambda: 0.0, look))
+    found.train()
+    assert n_started == [0] * 6  # one device: no engine beside the training
+    (scorer,) = prompt
+    assert scorer.asked == [3, 4, 5, 6]
+    assert (callback.n_scored, callback.n_skipped) == (4, 2)
+    assert found.state.best_global_step == 3
+    assert str(found.state.best_model_checkpoint).endswith("checkpoint-3")
+    assert [entry["eval_peval/step"] for entry in scored(found.state.log_history)] == [3, 4, 5, 6]
+
+
+def test_training_stops_early_when_checkpoints_get_worse(
+    tmp_path: Path, prompt: list[Prompt]
+) -> None:
+    found = trainer(
+        tmp_path, max_steps=30, save_steps=2, metric_for_best_model=METRIC,
+        greater_is_better=True, load_best_model_at_end=True, eval_strategy="steps", eval_steps=2,
+    )  # fmt: skip
+    found.add_callback(EarlyStoppingCallback(early_stopping_patience=2))
+    found.add_callback(PevalCallback(found, **OPTIONS))
+    found.train()
+    (scorer,) = prompt
+    # The best is the first; two more that are worse end it, once their numbers have come.
+    assert scorer.asked[:3] == [2, 4, 6]
+    assert 6 <= found.state.global_step < 12
+    assert found.state.best_global_step == 2
+    assert found.state.best_metric == 0.5
+
+
+def sft_trainer(out: Path, **more: Any) -> Any:
+    """Return TRL's trainer of the toy base with its own LoRA."""
+    trl = pytest.importorskip("trl", reason="TRL is not installed")
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoTokenizer
+
+    settings = arguments(out, **more).to_dict()
+    held = {name: settings[name] for name in (
+        "output_dir", "max_steps", "per_device_train_batch_size", "save_strategy", "save_steps",
+        "report_to", "use_cpu", "disable_tqdm", "dataloader_pin_memory", "metric_for_best_model",
+        "greater_is_better", "eval_strategy", "eval_steps", "load_best_model_at_end",
+    )}  # fmt: skip
+    rows = Dataset.from_dict({"text": ["the name of a red house", "Ann saw four birds"] * 8})
+    return trl.SFTTrainer(
+        model=str(TOY / "base"),
+        args=trl.SFTConfig(**held, max_length=32, bf16=False, gradient_checkpointing=False),
+        train_dataset=rows, eval_dataset=rows,
+        processing_class=AutoTokenizer.from_pretrained(TOY / "base"),
+        peft_config=LoraConfig(r=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+    )  # fmt: skip
+
+
+BEST = {
+    "metric_for_best_model": METRIC, "greater_is_better": True, "load_best_model_at_end": True,
+    "eval_strategy": "steps",
+}  # fmt: skip
+
+
+def test_trls_trainer_is_scored_alike(tmp_path: Path, prompt: list[Prompt]) -> None:
+    found = sft_trainer(tmp_path, max_steps=6, save_steps=2, eval_steps=2, **BEST)
+    callback = PevalCallback(found, max_waiting=4, **OPTIONS)
+    found.add_callback(callback)
+    found.train()
+    assert [entry["eval_peval/step"] for entry in scored(found.state.log_history)] == [2, 4, 6]
+    assert (found.state.best_global_step, found.state.best_metric) == (2, 0.5)
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@needs_vllm
+@pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
+def test_trls_checkpoints_are_scored_in_vllm(tmp_path: Path) -> None:
+    found = sft_trainer(tmp_path, max_steps=12, save_steps=4, eval_steps=4, **BEST)
+    callback = PevalCallback(found, max_waiting=4, **OPTIONS)
+    found.add_callback(callback)
+    found.train()
+    entries = scored(found.state.log_history)
+    assert [entry["eval_peval/step"] for entry in entries] == [4, 8, 12]
+    assert callback.n_engine_starts == 1
+    assert found.state.best_metric == max(entry[METRIC] for entry in entries)
 
 
 def test_what_falls_behind_is_skipped(
