@@ -47,7 +47,8 @@ def sections(view: View) -> Iterator[Section]:
         "Said without a judge: what answers are like, not how good they are. A prompt's value is "
         "the mean over its answers, all turns and draws; shares in percent. ▲ fewer and ▼ more "
         "loops, refusals or answers at the token limit than the base has; ↑ more and ↓ less of "
-        "what is neither better nor worse; ", Code("·"), " not told apart.",
+        "what is neither better nor worse; ", Code("·"), " not told apart; ",
+        Code("="), " every answer is the base's.",
     ))]  # fmt: skip
     for task in view.described:
         metrics = measured(view, task)
