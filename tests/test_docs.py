@@ -32,6 +32,8 @@ PAGES = (
     "docs/library.md",
     "docs/training.md",
     "docs/performance.md",
+    "docs/own-data.md",
+    "docs/offline.md",
     "docs/cli.md",
     "docs/api.md",
 )
