@@ -65,6 +65,18 @@ def score(
     ------
     PevalError
         In one line, what is wrong and what to do.
+
+    Examples
+    --------
+    >>> import peval
+    >>> results = peval.score(
+    ...     adapters=["tests/toy/adapters/generalist"], suite="superni",
+    ...     data_dir="tests/toy/data", limit=3, out="peval-runs/first",
+    ... )
+    >>> results.complete
+    True
+    >>> results.estimate("superni", "rougeL", "generalist").n_items
+    42
     """
     job = job_of(base, adapters, suite, options)
     return score_job(prepare(job), progress or Silent(), command=["peval.score"])
@@ -152,6 +164,12 @@ def load(run_dir: str | Path) -> Results:
     ------
     RunError
         If the directory holds no finished run.
+
+    Examples
+    --------
+    >>> import peval
+    >>> peval.load("peval-runs/first").comparison("superni", "rougeL", "generalist").n_items
+    42
     """
     return load_results(RunDir(Path(run_dir)).results)
 
@@ -267,6 +285,13 @@ def compare(
     ------
     RunError
         If signatures or items differ, or a run cannot be read.
+
+    Examples
+    --------
+    >>> import peval
+    >>> found = peval.compare("peval-runs/first", against="base")
+    >>> {(c.task, c.adapter) for c in found.comparisons}
+    {('superni', 'generalist')}
     """
     from peval.decide.compare import compare as decide
 
