@@ -49,6 +49,10 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         How long the end of training waits for the last numbers.
     environment
         Set for the scorer's process: ``{"CUDA_VISIBLE_DEVICES": "1"}`` gives it a device.
+    command
+        The Python that runs the scorer, this one if left out. ``("ssh", "host", "python")`` scores
+        on another machine, which has to see the same files under the same paths (and takes its
+        environment from there).
 
     Notes
     -----
@@ -71,6 +75,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         max_waiting: int | None = None,
         last_wait_s: float = 1800.0,
         environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = (),
         **options: Any,
     ) -> None:
         if when not in ("during", "end"):
@@ -85,8 +90,8 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         self._when, self._every_n_steps = when, every_n_steps
         self._max_waiting = max_waiting or (1 if when == "during" else 8)
         self._last_wait_s = last_wait_s
-        self._environment = dict(environment or {})
-        self._options = {**options, "suite": suite, "out": str(self._out)}
+        self._environment, self._command = dict(environment or {}), tuple(command)
+        self._options = {**options, "suite": suite, "out": str(self._out.resolve())}
         self._waiting: dict[int, Path] = {}
         self._asked: tuple[int, Path] | None = None
         self._scorer: ScorerProcess | None = None
@@ -160,7 +165,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
 
     def _start(self) -> None:
         log = self._out / "scorer.log"
-        self._scorer = ScorerProcess(self._options, log, self._environment)
+        self._scorer = ScorerProcess(self._options, log, self._environment, self._command)
 
     def _take(self, args: Any, state: Any, control: Any, timeout_s: float = 0.0) -> None:
         """Deliver what the scorer has to say, and give it the next checkpoint."""

@@ -8,10 +8,12 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from peval.errors import UsageError
 
 Message = dict[str, Any]
 
@@ -27,18 +29,36 @@ class ScorerProcess:
         File that gets whatever the process prints.
     environment
         Set for it beside this process's own; ``CUDA_VISIBLE_DEVICES`` gives it a device.
+    command
+        What starts it: this Python if empty; else as ``("ssh", "host", "python")``. Its files have
+        to be the same ones there.
+
+    Raises
+    ------
+    UsageError
+        There is no such command.
     """
 
-    def __init__(self, options: Message, log: Path, environment: Mapping[str, str]) -> None:
-        with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "peval.training.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                env={**os.environ, **environment},
-                start_new_session=True,  # a Ctrl-C is the trainer's
-            )
+    def __init__(
+        self,
+        options: Message,
+        log: Path,
+        environment: Mapping[str, str],
+        command: Sequence[str] = (),
+    ) -> None:
+        program = command or [sys.executable]
+        try:
+            with log.open("ab") as file:
+                self._process = subprocess.Popen(
+                    [*program, "-m", "peval.training.worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=file,
+                    env={**os.environ, **environment},
+                    start_new_session=True,  # a Ctrl-C is the trainer's
+                )
+        except OSError as error:
+            raise UsageError(f"the scorer's {program[0]}: {error.strerror}") from error
         self._replies: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, daemon=True).start()
         self._send(options)
@@ -50,7 +70,7 @@ class ScorerProcess:
 
     def ask(self, step: int, path: Path) -> None:
         """Hand over a checkpoint."""
-        self._send({"step": step, "path": str(path)})
+        self._send({"step": step, "path": str(path.resolve())})
 
     def reply(self, timeout_s: float = 0.0) -> Message | None:
         """Return the next reply, or None where there is none (in time).
@@ -89,5 +109,6 @@ class ScorerProcess:
         assert self._process.stdout is not None
         with self._process.stdout as lines:
             for line in lines:
-                self._replies.put(json.loads(line))
+                with suppress(ValueError):  # a greeting of the host's, not the scorer's
+                    self._replies.put(json.loads(line))
         self._replies.put(None)

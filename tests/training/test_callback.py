@@ -192,6 +192,35 @@ def test_training_stops_early_when_checkpoints_get_worse(
     assert found.state.best_metric == 0.5
 
 
+ELSEWHERE = """
+echo "Welcome to the other machine."
+read options
+case $options in *superni-in-task*) ;; *) exit 9;; esac
+while read asked; do
+  path=$(echo "$asked" | grep -o '/[^"]*')
+  test -e "$path/adapter_model.safetensors" || exit 8
+  step=$(echo "$asked" | grep -o '[0-9][0-9]*' | head -1)
+  echo "{\\"step\\": $step, \\"n_engine_starts\\": 1, \\"metrics\\": {\\"peval/t/m\\": 0.5}}"
+done
+"""
+
+
+def test_the_scorer_may_be_started_elsewhere(tmp_path: Path) -> None:
+    """In another folder, by another command, which speaks before the scorer does."""
+    found = trainer(tmp_path / "run", max_steps=4, save_steps=2)
+    script = tmp_path / "there.sh"
+    script.write_text(ELSEWHERE)
+    callback = PevalCallback(found, command=("env", "-C", "/", "bash", str(script)), **OPTIONS)
+    found.add_callback(callback)
+    found.train()
+    steps = [e["eval_peval/step"] for e in found.state.log_history if "eval_peval/t/m" in e]
+    assert steps == [2, 4]
+    other = trainer(tmp_path / "other", max_steps=1)
+    other.add_callback(PevalCallback(other, command=("no-such-program",), **OPTIONS))
+    with pytest.raises(UsageError, match="the scorer's no-such-program: No such file"):
+        other.train()
+
+
 def sft_trainer(out: Path, **more: Any) -> Any:
     """Return TRL's trainer of the toy base with its own LoRA."""
     trl = pytest.importorskip("trl", reason="TRL is not installed")
