@@ -120,7 +120,7 @@ def _text(doc: str) -> str:
     for title, body in zip(rest[::2], rest[1::2], strict=True):
         body = body.strip("\n")
         if title in ("Examples",):
-            parts.append(f"**{title}**\n\n```pycon\n{body}\n```\n")
+            parts.append(f"**{title}**\n\n```text\n{body}\n```\n")
         elif title == "Notes":
             parts.append(f"**{title}**\n\n{body}\n")
         else:
