@@ -30,8 +30,10 @@ N = 4
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("models") / "run"
     task = out.parent / "asks.jsonl"
-    rows = [{"id": f"q{n}", "input": f"Name {n} red blue green red blue things", "output": "red"}
-            for n in range(N)]  # fmt: skip
+    rows = [
+        {"id": f"q{n}", "input": f"Name {n} red blue green red blue things now", "output": "red"}
+        for n in range(N)
+    ]
     task.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
