@@ -122,6 +122,11 @@ def test_greedy_tokens_equal_those_of_transformers_and_peft(
         drawn = ask(engine, several(2))
         assert ask(engine, several(1)).items() <= drawn.items()
         assert {len(answer.drawn) for answer in drawn.values()} == {3}
+        sure = ask(engine, surest(2))
+        for r in surest(2):
+            plain = reference[r.key.removesuffix("x3")].token_ids
+            assert sure[r.key].token_ids == plain[: len(sure[r.key].token_ids)]
+            assert sure[r.key].token_ids
     finally:
         engine.close()
     equal = [undisturbed[key] == answer for key, answer in reference.items()]
@@ -173,6 +178,12 @@ def several(n_requests: int) -> list[Request]:
     return [replace(r, key=f"{r.key}x3", decoding=how) for r in asked]
 
 
+def surest(n_requests: int) -> list[Request]:
+    """Ask for a draw among the likeliest token alone: the greedy answer, whatever the heat."""
+    first = several(n_requests)
+    return [replace(r, decoding=replace(r.decoding, n=1, top_p=1, top_k=1)) for r in first]
+
+
 def test_draws_depend_on_their_request_alone(
     vllm: SupervisedEngine, undisturbed: dict[str, Completion]
 ) -> None:
@@ -192,10 +203,8 @@ def test_draws_depend_on_their_request_alone(
         for draws, r in zip(firsts, several(4), strict=True)
     )
     assert shared < 8  # seeds 5 and 6 must not have two of three draws in common
-    # The likeliest token alone is the greedy answer.
-    surest = [replace(r, decoding=replace(r.decoding, n=1, top_p=1, top_k=1)) for r in several(4)]
     greedy = [replace(r, decoding=Decoding(12)) for r in several(4)]
-    assert {k: a.token_ids for k, a in ask(vllm, surest).items()} == {
+    assert {k: a.token_ids for k, a in ask(vllm, surest(4)).items()} == {
         k: a.token_ids for k, a in ask(vllm, greedy).items()
     }
     hot = replace(requests()[0], key="hot", decoding=Decoding(4, temperature=4.0))
