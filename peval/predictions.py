@@ -68,10 +68,9 @@ def import_predictions(
     files_by_name
         JSON lines or a JSON list, plain or gzipped, each with ``id`` (or ``task_id``) and
         ``prediction`` (or ``completion``, ``solution``, ``response`` or ``output``), or lm-eval's
-        ``samples_*.jsonl``. Where no id
-        is given, ``prompt``, or ``instruction`` and
-        ``input``, name the sample by its text. Samples without a
-        prediction stay unanswered and are never averaged.
+        ``samples_*.jsonl``. Where no id is given, ``prompt``, or ``instruction`` and ``input``,
+        name the sample by its text. Samples without a prediction stay unanswered and are never
+        averaged.
     task
         Says which data is asked, and how answers are scored.
     consent

@@ -210,24 +210,7 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
         Whatever is missing, malformed or contradictory, in one line.
     """
     _check(job)
-    selection = catalog.select(job.suites, job.tasks, job.profile)
-    clusters = _narrowed(job, selection)
-    tasks = tuple(
-        part
-        for task in selection.tasks
-        if not selection.clusters or task.reader != "superni" or task.name in clusters
-        for part in _expanded(_adjusted(task, job), job)
-    )
-    _check_draws(job, tasks)
-    _check_max_tokens(job, tasks)
-    for task in tasks:
-        tokenizer_of(task)  # what scoring needs must be there before anything is generated
-    tasks = programs_allowed(tasks, job.allow_code_execution, job.allow_unsandboxed_code)
-    for task in tasks:
-        if is_code(task):
-            check_metrics(task)
-    _check_margins(job.margins, tasks)
-    read_rule(job.select, [task.name for task in tasks])
+    tasks, clusters = _tasks(job)
     base, adapters = _models(job)
     _check_readers(base, tasks)
     if asks_heads(tasks, adapters):
@@ -263,6 +246,29 @@ def prepare(job: Job, may_merge: bool = True) -> Setup:
         job, rundir, base, adapters, tasks, clusters, serving, engine, config,
         _facts(job, base, adapters),
     )  # fmt: skip
+
+
+def _tasks(job: Job) -> tuple[tuple[Task, ...], dict[str, list[str]]]:
+    """Return what a job asks, checked, and the clusters it narrows each task to."""
+    selection = catalog.select(job.suites, job.tasks, job.profile)
+    clusters = _narrowed(job, selection)
+    tasks = tuple(
+        part
+        for task in selection.tasks
+        if not selection.clusters or task.reader != "superni" or task.name in clusters
+        for part in _expanded(_adjusted(task, job), job)
+    )
+    _check_draws(job, tasks)
+    _check_max_tokens(job, tasks)
+    for task in tasks:
+        tokenizer_of(task)  # what scoring needs must be there before anything is generated
+    tasks = programs_allowed(tasks, job.allow_code_execution, job.allow_unsandboxed_code)
+    for task in tasks:
+        if is_code(task):
+            check_metrics(task)
+    _check_margins(job.margins, tasks)
+    read_rule(job.select, [task.name for task in tasks])
+    return tasks, clusters
 
 
 def _asked(task: Task) -> dict[str, Any]:
