@@ -6,6 +6,9 @@ STAMP := $(VENV)/.locked
 # pip may look for wheels in many places; what it says of each is noise.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
+# Every test that starts peval would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint bench example reference clean
 .DEFAULT_GOAL := help
 
