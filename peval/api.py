@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from peval import engines, routing
 from peval.conclude import conclude
 from peval.errors import UsageError
-from peval.prepare import Job, Setup, prepare
+from peval.job import Job
+from peval.prepare import Setup, prepare
 from peval.progress import Progress, Silent
 from peval.proven import open_reference, proven
 from peval.report.write import Form, write_report
@@ -52,7 +53,7 @@ def score(
     progress
         Is told how far the run is; see `peval.progress`.
     **options
-        The other fields of `peval.prepare.Job`: ``tasks``, ``limit``, ``out``, ``engine``,
+        The other fields of `peval.job.Job`: ``tasks``, ``limit``, ``out``, ``engine``,
         ``data_dir``, ``seed``, ``profile`` and so on.
 
     Returns

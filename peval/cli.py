@@ -421,11 +421,18 @@ def canaries_command(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _as_typed() -> list[str]:
+    from pathlib import Path
+
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+
+
 def score_command(arguments: argparse.Namespace) -> int:
     """Run ``peval score``."""
     from peval.bridges.lm_eval_tasks import SETTINGS as LM_EVAL_SETTINGS
     from peval.datasets.memorization import OPTIONS as MEMORIZATION_OPTIONS
-    from peval.prepare import Job, command_line, prepare
+    from peval.job import Job
+    from peval.prepare import prepare
 
     options = {name: getattr(arguments, name) for name in Job.__dataclass_fields__
                if hasattr(arguments, name)}  # fmt: skip
@@ -451,7 +458,7 @@ def score_command(arguments: argparse.Namespace) -> int:
     from peval.api import score_job
     from peval.report.terminal import summary
 
-    results = score_job(setup, progress.for_stream(sys.stderr), command_line())
+    results = score_job(setup, progress.for_stream(sys.stderr), _as_typed())
     if arguments.json:
         _print_json(results.to_dict())
     else:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from peval import catalog, datasets
 from peval.errors import PevalError
-from peval.prepare import versions
+from peval.installed import versions
 
 IMPORT_TIMEOUT_S = 180
 HUB_TIMEOUT_S = 3

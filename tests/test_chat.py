@@ -15,7 +15,8 @@ from peval.catalog import load_task
 from peval.chat import ChatTemplate, template_for
 from peval.choices import prompts_of
 from peval.errors import RunError, TaskError, UsageError
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.prompts import token_ids
 from peval.rundir import record, task_of
 from peval.signature import unlike

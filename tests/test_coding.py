@@ -212,7 +212,7 @@ def test_pass_at_10_of_one_program_is_refused(options: dict[str, Any]) -> None:
 
 def test_the_results_do_not_depend_on_the_number_of_workers(options: dict[str, Any]) -> None:
     row, other = list(known().values())[:2]
-    task = api.prepare(peval.prepare.Job(**_job(options))).tasks[0]
+    task = api.prepare(peval.job.Job(**_job(options))).tasks[0]
     samples = [
         s
         for s in peval.datasets.read(task, None).samples

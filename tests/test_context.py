@@ -17,8 +17,9 @@ from peval.adapters import load_adapter
 from peval.api import score_job
 from peval.bases import load_base, weight_shapes
 from peval.engines.worker import refusal
+from peval.job import Job
 from peval.plan import Serving, context_for
-from peval.prepare import Job, prepare
+from peval.prepare import prepare
 from peval.progress import Silent
 from peval.types import Decoding, EngineSpec, Request
 

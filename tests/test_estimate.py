@@ -17,7 +17,8 @@ from peval.api import score_job
 from peval.bases import load_base, weight_shapes
 from peval.catalog import select
 from peval.estimate import CPU, Work, batching_s, merging_is_faster, merging_s, n_tokens
-from peval.prepare import Job, Setup, prepare
+from peval.job import Job
+from peval.prepare import Setup, prepare
 from peval.progress import Silent
 from peval.prompts import encode_all
 from peval.tokenizer import load_tokenizer

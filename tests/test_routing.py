@@ -16,7 +16,8 @@ import peval
 from peval import api, routing
 from peval.engines import RoutedEngine
 from peval.errors import AdapterError, EngineError, UsageError
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.store import Store
 from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 

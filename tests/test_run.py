@@ -16,7 +16,8 @@ from scripted import TOY, ScriptedEngine
 import peval
 from peval import api, outline
 from peval.errors import EngineError, RunError, TaskError, UsageError
-from peval.prepare import Job, Setup, prepare
+from peval.job import Job
+from peval.prepare import Setup, prepare
 from peval.progress import Silent
 from peval.results import Results
 

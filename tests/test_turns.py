@@ -13,8 +13,9 @@ from scripted import TOKENIZER, TOY, ScriptedEngine
 import peval
 from peval import api
 from peval.errors import DataError, UsageError
+from peval.job import Job
 from peval.outline import outline, text
-from peval.prepare import Job, prepare
+from peval.prepare import prepare
 from peval.rundir import RunDir
 from peval.store import Store
 from peval.types import Completion, Drawn, Request

@@ -21,7 +21,8 @@ from peval.bases import load_base, weight_shapes
 from peval.engines.decoder import Decoders
 from peval.engines.hf_backend import HfBackend
 from peval.errors import AdapterError
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.progress import Silent
 from peval.run import plan_requests
 from peval.rundir import RunDir

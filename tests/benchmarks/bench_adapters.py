@@ -24,8 +24,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from peval.engines.vllm_backend import engine_arguments
+from peval.job import Job
 from peval.machine import known_rate
-from peval.prepare import Job, Setup, prepare
+from peval.prepare import Setup, prepare
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / "tests" / "toy"

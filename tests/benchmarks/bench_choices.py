@@ -82,8 +82,9 @@ def peval_seconds(base: str, n_questions: int, batch: str, kind: str) -> float:
     """Return the seconds that peval takes."""
     from peval.api import open_engine
     from peval.chat import Voice
+    from peval.job import Job
     from peval.plan import Encoded, plan
-    from peval.prepare import Job, prepare
+    from peval.prepare import prepare
     from peval.progress import Silent
     from peval.queries import encode_queries
     from peval.tokenizer import load_tokenizer

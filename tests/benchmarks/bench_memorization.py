@@ -23,7 +23,8 @@ sys.path.insert(0, str(TOY))
 from make_data import code_of  # noqa: E402
 
 from peval.api import score_job  # noqa: E402
-from peval.prepare import Job, prepare  # noqa: E402
+from peval.job import Job  # noqa: E402
+from peval.prepare import prepare  # noqa: E402
 from peval.progress import Lines  # noqa: E402
 
 N_HELD_OUT = 1000

@@ -25,7 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from peval.engines import SupervisedEngine
-from peval.prepare import Job, Setup, prepare
+from peval.job import Job
+from peval.prepare import Setup, prepare
 from peval.progress import Lines
 from peval.run import answer, plan_requests, planned
 from peval.rundir import RunDir

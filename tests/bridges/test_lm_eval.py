@@ -22,7 +22,8 @@ from peval.bridges import lm_eval_index, lm_eval_samples, lm_eval_scores, lm_eva
 from peval.catalog import load_task
 from peval.cli import main
 from peval.errors import DataError, RunError, TaskError, UsageError
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.prompts import token_ids
 from peval.queries import SPARE_TOKENS, encode_queries
 from peval.store import Store

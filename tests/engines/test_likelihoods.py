@@ -20,7 +20,8 @@ from scripted import TOKENIZER, TOY
 from peval.api import open_engine
 from peval.engines.moments import moments
 from peval.engines.vllm_moments import with_moments_of_logits
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.progress import Silent
 from peval.types import Decoding, Likelihood, Request
 

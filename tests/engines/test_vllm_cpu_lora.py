@@ -11,7 +11,8 @@ import pytest
 from scripted import TOY
 
 from peval.api import open_engine
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.progress import Silent
 from peval.run import plan_requests
 

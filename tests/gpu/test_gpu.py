@@ -18,7 +18,8 @@ from scripted import TOY
 
 from peval import api
 from peval.engines import SupervisedEngine
-from peval.prepare import Job, Setup, prepare
+from peval.job import Job
+from peval.prepare import Setup, prepare
 from peval.progress import Lines
 from peval.run import plan_requests
 from peval.store import Store

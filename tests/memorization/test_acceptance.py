@@ -14,8 +14,9 @@ from scripted import TOY
 
 from peval.api import open_engine, score_job
 from peval.engines.wire import completion_message, encode
+from peval.job import Job
 from peval.memorization.attacks import ATTACKS, CALIBRATED
-from peval.prepare import Job, prepare
+from peval.prepare import prepare
 from peval.progress import Silent
 from peval.results import Results
 from peval.run import plan_requests

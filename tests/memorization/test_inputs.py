@@ -16,7 +16,8 @@ from peval.cli import main
 from peval.datasets.canaries import read_canaries
 from peval.datasets.records import read_records
 from peval.errors import PevalError
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.progress import Silent
 from peval.results import Results
 from peval.run import plan_requests, run

@@ -9,7 +9,8 @@ from typing import Any
 
 from scripted import TOKENIZER, TOY
 
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.run import plan_requests
 from peval.types import Request
 

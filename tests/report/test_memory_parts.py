@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from scripted import TOY, ScriptedEngine
 
-from peval.prepare import Job, prepare
+from peval.job import Job
+from peval.prepare import prepare
 from peval.progress import Silent
 from peval.report.charts import Roc
 from peval.report.document import Bullets, Figure, Paragraph, Table, Warning, plain
