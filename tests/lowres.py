@@ -52,7 +52,7 @@ def write_data(folder: Path, dev: Sequence[Item], ood: Sequence[Item], train: in
 
 
 def make_base(kind: str, folder: Path) -> Path:
-    """Save a tiny random base of a kind, ``opt`` or ``llama``."""
+    """Save a tiny random base: ``opt``, ``opt-350m`` (a narrow embedding), ``llama`` or ``neox``."""
     import torch
     import transformers
 
@@ -62,11 +62,16 @@ def make_base(kind: str, folder: Path) -> Path:
         "num_attention_heads": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
         "max_position_embeddings": 1024,
     }  # fmt: skip
-    if kind == "opt":
+    if kind.startswith("opt"):
+        is_large = kind == "opt"
         config: Any = transformers.OPTConfig(
-            **sizes, ffn_dim=2 * WIDTH, word_embed_proj_dim=WIDTH, dropout=0.0
-        )
+            **sizes, ffn_dim=2 * WIDTH, word_embed_proj_dim=WIDTH if is_large else WIDTH // 2,
+            do_layer_norm_before=is_large, dropout=0.0,
+        )  # fmt: skip
         model: Any = transformers.OPTForCausalLM(config)
+    elif kind == "neox":
+        config = transformers.GPTNeoXConfig(**sizes, intermediate_size=2 * WIDTH)
+        model = transformers.GPTNeoXForCausalLM(config)
     else:
         config = transformers.LlamaConfig(
             **sizes, intermediate_size=2 * WIDTH, num_key_value_heads=2, tie_word_embeddings=True
@@ -101,9 +106,9 @@ def train_head(
     auto: Any = transformers.AutoModelForSequenceClassification
     model = auto.from_pretrained(base, num_labels=2, dtype=torch.float32, **names)
     if lora:
-        config = peft.LoraConfig(
-            task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]
-        )
+        is_neox = model.config.model_type == "gpt_neox"
+        targets = ["query_key_value"] if is_neox else ["q_proj", "v_proj"]
+        config = peft.LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=8, target_modules=targets)
         model = peft.get_peft_model(model, config)
     _train(model, base, items, seed, lambda m, ids, y: torch.nn.functional.cross_entropy(
         m(input_ids=ids).logits, y))  # fmt: skip

@@ -67,6 +67,11 @@ class BaseModel:
         return _size(self.setting("hidden_size", "n_embd", "d_model"))
 
     @property
+    def output_size(self) -> int | None:
+        """The width of what the output layer takes; OPT-350M's is narrower than its layers."""
+        return _size(self.setting("word_embed_proj_dim")) or self.hidden_size
+
+    @property
     def n_layers(self) -> int | None:
         """The number of layers; checkpoints may hold more, for multi-token prediction."""
         return _size(self.setting("num_hidden_layers", "num_layers", "n_layer", "n_layers"))

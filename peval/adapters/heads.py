@@ -16,6 +16,7 @@ from peval.safetensors_file import TensorEntry
 from peval.strict_json import read_object, show
 
 HEADS = ("score", "classifier")
+_OUTPUTS = ("lm_head.", "embed_out.")
 Entries = Mapping[str, TensorEntry]
 
 
@@ -42,6 +43,11 @@ def whole_head(path: Path, entries: Entries, base: BaseModel) -> Entries:
     if found:
         _check_width(path, found, base)
     return found
+
+
+def replaces(tensor: str) -> bool:
+    """Tell whether a head stands in the place of a base's tensor: its output layer."""
+    return tensor.startswith(_OUTPUTS)
 
 
 def classes(path: Path, entries: Entries) -> tuple[str, ...]:
@@ -74,8 +80,8 @@ def _named_like_one(entries: Entries) -> dict[str, TensorEntry]:
 
 def _check_width(file: Path, head: Entries, base: BaseModel) -> None:
     for name, entry in head.items():
-        if name.endswith("weight") and entry.shape[-1] != base.hidden_size:
+        if name.endswith("weight") and entry.shape[-1] != base.output_size:
             raise AdapterError(
-                f"{file}: tensor {show(name)} has shape {list(entry.shape)}, the base's hidden "
-                f"size is {base.hidden_size}"
+                f"{file}: tensor {show(name)} has shape {list(entry.shape)}, the base's last "
+                f"vectors have {base.output_size} numbers"
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 from peval.adapters.basemodel import BaseModel
 from peval.adapters.config import CONFIG_FILE
-from peval.adapters.heads import whole_head
+from peval.adapters.heads import replaces, whole_head
 from peval.adapters.model_config import meaning
 from peval.adapters.preflight import Entries, check_dtypes, is_words, refuse
 from peval.adapters.weights import survey
@@ -116,8 +116,8 @@ def _check_tensors(
     rows = config.get("vocab_size")
     head = whole_head(path, entries, model)
     for name, shape in model.shapes.items():
-        if head and name == "lm_head.weight":
-            continue  # the head stands in its place
+        if head and replaces(name):
+            continue
         if name not in entries:
             raise AdapterError(f"{path}: no tensor {show(name)}, which the base has")
         stem = name.removesuffix(".weight")

@@ -87,6 +87,16 @@ def pipelines_logits(base: Path, path: Path) -> list[list[float]]:
 
 
 def test_heads_say_what_the_pipeline_says(base: Path, tmp_path: Path) -> None:
+    assert_like_the_pipeline(base, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["opt-350m", "neox"])
+def test_heads_of_other_widths_and_names(kind: str, tmp_path: Path) -> None:
+    """OPT-350M's head is as narrow as its embedding; Pythia's output layer has another name."""
+    assert_like_the_pipeline(lowres.make_base(kind, tmp_path / kind), tmp_path)
+
+
+def assert_like_the_pipeline(base: Path, tmp_path: Path) -> None:
     import torch
 
     items = lowres.sentences(32, 1)
