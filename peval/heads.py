@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from peval.chat import Voice
-from peval.errors import AdapterError, DataError, UsageError
+from peval.errors import AdapterError, BaseModelError, DataError, UsageError
 from peval.prompts import Prompt
 from peval.scorers.labels import named
-from peval.types import Adapter, Sample, Task
+from peval.strict_json import read_object
+from peval.types import Adapter, Base, Sample, Task
 
 _UNNAMED = re.compile(r"LABEL_\d+")
+_DECODERS = ("ForCausalLM", "LMHeadModel")
 
 
 def asks_heads(tasks: Sequence[Task], adapters: Sequence[Adapter]) -> bool:
@@ -44,6 +46,22 @@ def asks_heads(tasks: Sequence[Task], adapters: Sequence[Adapter]) -> bool:
             f"{who} has no classification head; score it in another run with a profile llmft*"
         )
     return True
+
+
+def why_not_in_vllm(base: Base) -> str | None:
+    """Say why vLLM's classification form does not serve heads on a base; None where it does.
+
+    It puts a linear layer as wide as the hidden size on the last token of a decoder (vLLM 0.32 and
+    0.33, ``model_executor/models/adapters.py``).
+    """
+    config = read_object(base.path / "config.json", BaseModelError)
+    kinds = config.get("architectures") or ["a model without a name"]
+    if not str(kinds[0]).endswith(_DECODERS):
+        return f"vLLM's classification form is that of decoders, {base.name} is {kinds[0]}"
+    width, hidden = config.get("word_embed_proj_dim"), config.get("hidden_size")
+    if width not in (None, hidden):
+        return f"vLLM's head reads {hidden} numbers of a token, that of {base.name} reads {width}"
+    return None
 
 
 def named_classes(adapter: Adapter, given: Sequence[str]) -> Adapter:

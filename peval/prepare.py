@@ -20,7 +20,7 @@ from peval.bridges.lm_eval_groups import pools_of
 from peval.chat import template_for
 from peval.errors import AdapterError, DataError, RunError, UsageError
 from peval.estimate import Work
-from peval.heads import asks_heads, named_classes
+from peval.heads import asks_heads, named_classes, why_not_in_vllm
 from peval.installed import versions
 from peval.job import Job, check
 from peval.machine import file_sha256
@@ -274,8 +274,9 @@ def _serving(
     needs_hf = base.is_encoder_decoder or (
         bool(adapters) and all(adapter.route == HF for adapter in adapters)
     )
-    if job.engine == "vllm" and any(adapter.labels for adapter in adapters):
-        raise UsageError("--engine vllm: classification heads are asked in transformers; leave it")
+    has_heads = any(adapter.labels for adapter in adapters)
+    if job.engine == "vllm" and has_heads and (why := why_not_in_vllm(base)):
+        raise UsageError(f"--engine vllm: {why}; leave the flag out")
     if job.engine == "vllm" and base.is_encoder_decoder:
         raise UsageError(f"--engine vllm: {base.name} is an encoder-decoder, and {NO_ENCODERS}; "
                          "leave the flag out")  # fmt: skip

@@ -7,11 +7,11 @@ half, and what follows the first. These are ordinary requests; nothing here asks
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from peval.prompts import Tokenizer
-from peval.types import Completion, Decoding, Request
+from peval.types import Adapter, Completion, Decoding, Likelihood, Request
 
 VERSION = 2
 TEXTS = (
@@ -78,8 +78,20 @@ def requests(
     return made
 
 
+def head_requests(tokenizer: Tokenizer, adapter: Adapter) -> list[Request]:
+    """Return what is asked of one classification head: how likely each class is."""
+    classes = tuple((number,) for number in range(len(adapter.labels)))
+    made = []
+    for number, texts in enumerate(TEXTS):
+        prompt = tuple(tokenizer(["".join(texts)])["input_ids"][0][:N_PROMPT])
+        key = f"proof/{adapter.name}/{number}"
+        made.append(Request(key, "proof", str(number), adapter.name, prompt,
+                            Decoding(max_tokens=0), choices=classes, of_head=True))  # fmt: skip
+    return made
+
+
 Logprobs = Mapping[int, tuple[float, ...]]
-"""Log-probabilities of the second halves of `TEXTS`, by text."""
+"""Log-probabilities of the second halves of `TEXTS`, or of a head's classes, by text."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +107,8 @@ class Said:
     error: str | None = None
 
 
-def said(adapter: str | None, answers: Mapping[str, Completion]) -> Said:
-    """Sort out one system's answers, by their keys."""
+def said(adapter: str | None, answers: Mapping[str, Completion], n_choices: int = 1) -> Said:
+    """Sort out one system's answers, by their keys; a reference has every choice twice."""
     greedy, logprobs, exact = {}, {}, {}
     error = None
     for number in range(len(TEXTS)):
@@ -105,11 +117,23 @@ def said(adapter: str | None, answers: Mapping[str, Completion]) -> Said:
             if one is not None and one.error is not None:
                 error = error or one.error
             elif one is not None and one.likelihoods:
-                logprobs[number] = one.likelihoods[0].logprobs
-                exact[number] = one.likelihoods[-1].logprobs
+                logprobs[number] = _joined(one.likelihoods[:n_choices])
+                exact[number] = _joined(one.likelihoods[-n_choices:])
             elif one is not None:
                 greedy[number] = one.token_ids
     return Said(greedy, logprobs, exact, error)
+
+
+def _joined(found: Sequence[Likelihood]) -> tuple[float, ...]:
+    return tuple(value for one in found for value in one.logprobs)
+
+
+def judged_head(adapter: str, dtype: str, own: Said, reference: Said | str) -> Proof:
+    """Return what is proven of a classification head, which has no base beside it."""
+    why = own.error or (reference if isinstance(reference, str) else reference.error)
+    if why or isinstance(reference, str):
+        return Proof(adapter, why_none=why)
+    return replace(_agreement(Proof(adapter), dtype, own, reference), n_greedy_equal=None)
 
 
 def judged(
@@ -176,17 +200,19 @@ def _agreement(found: Proof, dtype: str, own: Said, theirs: Said) -> Proof:
 def complaint(found: Proof, dtype: str) -> str:
     """Say in one line how an adapter disagrees with transformers."""
     who = f"adapter {found.adapter}" if found.adapter else "the base"
-    what = f"{found.n_greedy_equal} of {found.n_greedy} greedy tokens are alike"
+    what = []
+    if found.n_greedy_equal is not None:
+        what.append(f"{found.n_greedy_equal} of {found.n_greedy} greedy tokens are alike")
     if found.mean_nat is not None:
-        what += (
-            f", log-probabilities are {found.mean_nat:.2g} nat on average from float32's, of which "
+        what.append(
+            f"log-probabilities are {found.mean_nat:.2g} nat on average from float32's, of which "
             f"rounding to {dtype} explains {found.allowed_nat:.2g}"
         )
     elif found.allowed_nat is not None:
-        what += ", log-probabilities are no numbers"
+        what.append("log-probabilities are no numbers")
     way = f"--route {found.adapter}=hf, or " if found.adapter else ""
     return (
-        f"{who}: the engine does not say what transformers and peft say ({what}); {way}"
+        f"{who}: the engine does not say what transformers and peft say ({', '.join(what)}); {way}"
         "--proof warn to score all the same"
     )
 

@@ -1,9 +1,10 @@
 """An engine whose adapters are proven to be applied before any of their answers is given away.
 
 The proof's requests ride in the run's own stream, an adapter's before its first request, so that
-no engine starts twice and no weights are merged twice. Classification heads have no
-log-probabilities of tokens, and so no proof. The reference is transformers with peft in one worker
-for all adapters, beside the engine's start on a CPU and gone before it where both would not fit.
+no engine starts twice and no weights are merged twice. Of classification heads the classes'
+log-probabilities are compared; a base has none. The reference is transformers with peft in one
+worker for all adapters, beside the engine's start on a CPU and gone before it where both would not
+fit.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ class ProvenEngine:
         self._engine, self._setup, self._progress = engine, setup, progress
         held = setup.rundir.read_manifest().get(PROOFS, {})
         every = [a for a in setup.adapters if not (a.is_control or a.name in held)]
-        for adapter in (a for a in every if a.labels):
+        for adapter in (a for a in every if a.labels and a.route == HF):
             self._note(Proof(adapter.name, why_none=_HEADS))
-        every = [a for a in every if not a.labels]
+        every = [a for a in every if not (a.labels and a.route == HF)]
         self._open = [a for a in every if not self._recall(a)]
         self._compared = tuple(replace(a, route=HF) for a in self._open if a.route != HF)
         n_bytes = sum(file.stat().st_size for file in weight_files(setup.base.path))
@@ -128,7 +129,7 @@ class ProvenEngine:
                 continue
             found[completion.key] = completion
             for adapter in [a for a in wanted if a.name in held]:
-                both = (*probes[adapter.name], *probes[self._base_of(adapter)])
+                both = (*probes[adapter.name], *probes.get(self._base_of(adapter), ()))
                 if all(request.key in found for request in both):
                     self._conclude(adapter, found)
                     self._open.remove(adapter)
@@ -149,17 +150,17 @@ class ProvenEngine:
         self, wanted: Sequence[Adapter], tokenizer: Tokenizer
     ) -> dict[str | None, list[Request]]:
         """Return the proof's requests by system, the bases' first."""
-        bases = dict.fromkeys(map(self._base_of, wanted))
+        bases = dict.fromkeys(self._base_of(a) for a in wanted if not a.labels)
         found = {name: proof.requests(tokenizer, name) for name in bases}
-        mine = {a.name: proof.requests(tokenizer, a.name, a.route != PROMPT) for a in wanted}
-        return found | mine
+        return found | {a.name: _probes_of(a, tokenizer) for a in wanted}
 
     def _ask_reference(self, tokenizer: Tokenizer) -> None:
         """Ask transformers, and let go of it before more is asked of the engine."""
         if self._reference is None or self._theirs or self._why_none:
             return
-        names = (None, *(adapter.name for adapter in self._compared))
-        asked = [request for name in names for request in proof.requests(tokenizer, name)]
+        has_base = not all(adapter.labels for adapter in self._compared)
+        asked = proof.requests(tokenizer, None) if has_base else []
+        asked += [r for adapter in self._compared for r in _probes_of(adapter, tokenizer)]
         try:
             self._theirs = {one.key: one for one in self._reference.complete(asked)}
         except EngineError as error:
@@ -170,6 +171,12 @@ class ProvenEngine:
     def _conclude(self, adapter: Adapter, found: Mapping[str, Completion]) -> None:
         """Judge one adapter, and the base beside the first of them."""
         name, dtype = self._base_of(adapter), self._setup.serving.dtype
+        if adapter.labels:
+            n = len(adapter.labels)
+            own, theirs = (proof.said(adapter.name, one, n) for one in (found, self._theirs))
+            known = theirs if self._theirs else self._why_none or ""
+            self._accept(adapter, proof.judged_head(adapter.name, dtype, own, known))
+            return
         mine, base = proof.said(adapter.name, found), proof.said(name, found)
         if adapter.route == HF:
             why = "transformers itself answers"
@@ -219,6 +226,13 @@ class ProvenEngine:
         serving, base = self._setup.serving, self._setup.base.sha256
         engine = [serving.engine, serving.dtype, dict(serving.options), engines.fingerprint(HF)]
         return f"proof {digest([proof.VERSION, base, adapter.sha256, adapter.route, *engine])}"
+
+
+def _probes_of(adapter: Adapter, tokenizer: Tokenizer) -> list[Request]:
+    """Return the proof's requests for an adapter."""
+    if adapter.labels:
+        return proof.head_requests(tokenizer, adapter)
+    return proof.requests(tokenizer, adapter.name, adapter.route != PROMPT)
 
 
 def _with_probes(

@@ -27,7 +27,8 @@ def routed(adapters: Sequence[Adapter], wanted: Sequence[str], engine: str) -> t
     wanted
         ``ROUTE`` for all adapters, or ``ADAPTER=ROUTE``; the last that names one counts.
     engine
-        With "hf", transformers applies everything.
+        With "hf", transformers applies everything. With "vllm", classification heads come with
+        weights that take each other's place.
 
     Raises
     ------
@@ -47,7 +48,11 @@ def routed(adapters: Sequence[Adapter], wanted: Sequence[str], engine: str) -> t
         routes |= dict.fromkeys([name] if has_name else names, route)
     if engine == HF:
         routes = dict.fromkeys(names, HF)
-    return tuple(adapter_files.routed(a, routes.get(a.name, a.route)) for a in adapters)
+    return tuple(adapter_files.routed(a, routes.get(a.name, _own(a))) for a in adapters)
+
+
+def _own(adapter: Adapter) -> str:
+    return MERGE if adapter.labels else adapter.route
 
 
 def as_before(
@@ -130,16 +135,30 @@ def specs(whole: EngineSpec) -> Iterator[EngineSpec]:
     """Yield the engines that a run needs, in the order in which they are asked.
 
     A checkpoint with another embedding or output layer cannot take the base's place in a live
-    engine (vLLM 0.32 reloads a tied embedding wrongly), so it has one to itself. The last is
+    engine (vLLM 0.32 reloads a tied embedding wrongly), so it has one to itself. Classification
+    heads share an engine if they have as many classes: they have no tied output layer. The last is
     transformers.
     """
     if whole.kind == HF:
         yield whole
         return
     second = [a for a in whole.adapters if a.route == HF]
+    if any(a.labels for a in whole.adapters):
+        yield from _with_heads(whole)
+        if second:
+            yield replace(whole, kind="hf", adapters=tuple(second), options={})
+        return
     alone = [a for a in whole.adapters if a.route == MERGE and a.is_apart]
     rest = [a for a in whole.adapters if a not in second and a not in alone]
     yield replace(whole, adapters=tuple(rest))
     yield from (replace(whole, adapters=(one,)) for one in alone)
     if second:
         yield replace(whole, kind="hf", adapters=tuple(second), options={})
+
+
+def _with_heads(whole: EngineSpec) -> Iterator[EngineSpec]:
+    """Yield vLLM's engines for heads: one for those of as many classes over as many words."""
+    alike: dict[tuple[int, int | None], list[Adapter]] = {}
+    for adapter in (a for a in whole.adapters if a.route == MERGE):
+        alike.setdefault((len(adapter.labels), adapter.vocabulary_size), []).append(adapter)
+    yield from (replace(whole, adapters=tuple(members)) for members in alike.values())

@@ -52,7 +52,7 @@ def write_data(folder: Path, dev: Sequence[Item], ood: Sequence[Item], train: in
 
 
 def make_base(kind: str, folder: Path) -> Path:
-    """Save a tiny random base: ``opt``, ``opt-350m`` (a narrow embedding), ``llama`` or ``neox``."""
+    """Save a tiny random base: ``opt``, ``opt-350m`` (narrow embedding), ``llama`` or ``neox``."""
     import torch
     import transformers
 
@@ -78,11 +78,11 @@ def make_base(kind: str, folder: Path) -> Path:
         )
         model = transformers.LlamaForCausalLM(config)
     model.save_pretrained(folder)
-    _write_tokenizer(folder)
+    write_tokenizer(folder)
     return folder
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
     """Write the toy's tokenizer, which learnt no English, with `WORDS` as tokens of their own."""
     shutil.copy(TOY / "base" / "tokenizer_config.json", folder)
     whole = json.loads((TOY / "base" / "tokenizer.json").read_text())

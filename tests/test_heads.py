@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -10,17 +11,20 @@ from scripted import TOY
 from transformers import AutoTokenizer
 
 from peval import catalog
+from peval.bases import load_base
 from peval.chat import Voice
 from peval.datasets.nlu.patterns import for_head
 from peval.errors import AdapterError, DataError, UsageError
-from peval.heads import asks_heads, encode_for_head, groups, named_classes
-from peval.types import Adapter, Labelling, Sample
+from peval.heads import asks_heads, encode_for_head, groups, named_classes, why_not_in_vllm
+from peval.routing import routed, specs
+from peval.types import HF, MERGE, Adapter, EngineSpec, Labelling, Sample
 
 NLI = ("entailment", "neutral", "contradiction")
 
 
 def adapter(*labels: str) -> Adapter:
-    return Adapter("a", Path("runs/a"), "0", "full finetune", 0, (), None, False, labels=labels)
+    return Adapter("a", Path("runs/a"), "0", "full finetune", 0, (), None, False, route=HF,
+                   labels=labels)  # fmt: skip
 
 
 def test_classes_are_matched_by_name_and_never_by_place() -> None:
@@ -67,6 +71,33 @@ def test_a_run_asks_heads_alone() -> None:
         asks_heads([of_heads], [adapter()])
     with pytest.raises(UsageError, match="the base has no classification head"):
         asks_heads([of_heads], [])
+
+
+def test_what_vllms_form_cannot_hold_is_said(tmp_path: Path) -> None:
+    base = dataclasses.replace(load_base(str(TOY / "base")), name="b", path=tmp_path)
+
+    def why(**config: object) -> str | None:
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        return why_not_in_vllm(base)
+
+    assert why(architectures=["OPTForCausalLM"], word_embed_proj_dim=8, hidden_size=8) is None
+    assert why(architectures=["GPT2LMHeadModel"], n_embd=8) is None
+    narrow = why(architectures=["OPTForCausalLM"], word_embed_proj_dim=4, hidden_size=8)
+    assert narrow == "vLLM's head reads 8 numbers of a token, that of b reads 4"
+    assert "b is BertForMaskedLM" in (why(architectures=["BertForMaskedLM"]) or "")
+
+
+def test_heads_of_as_many_classes_share_an_engine() -> None:
+    made = [dataclasses.replace(adapter(*labels), name=name)
+            for name, labels in (("a", NLI), ("b", NLI[::2]), ("c", NLI))]  # fmt: skip
+    in_vllm = routed(made, ["b=hf"], "vllm")
+    assert [a.route for a in in_vllm] == [MERGE, HF, MERGE]
+    assert [a.route for a in routed(made, [], "hf")] == [HF] * 3
+    whole = EngineSpec("vllm", load_base(str(TOY / "base")), routed(made, [], "vllm"), "float32",
+                       64, 0)  # fmt: skip
+    assert [[a.name for a in spec.adapters] for spec in specs(whole)] == [["a", "c"], ["b"]]
+    apart = list(specs(dataclasses.replace(whole, adapters=in_vllm)))
+    assert [(spec.kind, len(spec.adapters)) for spec in apart] == [("vllm", 2), ("hf", 1)]
 
 
 def test_texts_are_those_of_the_study() -> None:

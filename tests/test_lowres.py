@@ -204,3 +204,38 @@ def test_students_beside_their_teacher(words: Results, place: Path) -> None:
     whole = json.loads(json.dumps(words.to_dict()))
     jsonschema.validate(whole["generalization"], SCHEMA["properties"]["generalization"])
     assert "Context distillation" in (place / "run-words" / "report.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def in_vllm(place: Path, heads: Results) -> Results:
+    """Four of the heads once more, in vLLM."""
+    names = ["full-64-0", "full-64-1", "lora-64-0", "lora-64-1"]
+    return peval.score(
+        base=str(place / "opt"), adapters=[str(place / "runs" / name) for name in names],
+        suite="lowres-cola", profile="lowres-2024", data_dir=str(place / "data"), dtype="float32",
+        engine="vllm", limit=100, out=str(place / "run-vllm"),
+    )  # fmt: skip
+
+
+def test_heads_in_vllm_say_what_they_say_in_transformers(
+    in_vllm: Results, heads: Results, place: Path
+) -> None:
+    assert in_vllm.complete
+    assert in_vllm.run["serving"]["engine"].startswith("vllm")
+    assert {a["route"] for a in in_vllm.adapters} == {"merge"}
+    assert in_vllm.run["sittings"][0]["n_engine_starts"] == 1
+    proofs = {one["adapter"]: one for one in in_vllm.proofs}
+    assert all(one["agrees"] and one["mean_nat"] < 1e-5 for one in proofs.values())
+    assert len(proofs) == 4
+    mine, theirs = (likelihoods(place / name) for name in ("run-vllm", "run"))
+    n_rest = N_DEV - N_SHARED
+    assert len(mine) == 4 * (100 + n_rest + 100)
+    for key, values in mine.items():
+        assert values == pytest.approx(theirs[key], abs=1e-5), key
+    assert len(set(map(tuple, mine.values()))) > 400
+
+
+def likelihoods(run: Path) -> dict[tuple[str, str, str], list[float]]:
+    """Return the classes' log-probabilities by task, adapter and sample."""
+    rows = pyarrow.parquet.read_table(run / "completions.parquet").to_pylist()
+    return {(r["task"], r["adapter"], r["sample_id"]): r["logprobs"] for r in rows}

@@ -26,7 +26,7 @@ from peval.adapters.whole import Whole, is_whole, read_whole
 from peval.bases import load_base
 from peval.errors import AdapterError, BaseModelError
 from peval.strict_json import read_object
-from peval.types import CONTROL, HF, Adapter, Base
+from peval.types import CONTROL, HF, MERGE, Adapter, Base
 
 Vetted = Checkpoint | Whole | Bottlenecks
 
@@ -146,7 +146,8 @@ def routed(adapter: Adapter, route: str) -> Adapter:
     AdapterError
         It cannot be applied that way.
     """
-    if not may_take(adapter.route, route):
+    is_head_in_vllm = bool(adapter.labels) and route == MERGE
+    if not (may_take(adapter.route, route) or is_head_in_vllm):
         raise AdapterError(
             f"{adapter.path}: {adapter.method} cannot take the route {route}, only "
             f"{adapter.route}; `peval inspect` says why"

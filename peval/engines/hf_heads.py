@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from peval.engines.hf_queue import HfQueue
@@ -67,6 +68,30 @@ class HeadBackend(HfQueue):
         return model.from_pretrained(copy.deepcopy(self._base), str(adapter.path))
 
 
+class HeadReference(HeadBackend):
+    """Heads with the likelihoods of each choice in the spec's dtype, then all in float32."""
+
+    def __init__(self, spec: EngineSpec, tick: Callable[[], None]) -> None:
+        if (threads := spec.options.get("threads")) is not None:
+            import torch
+
+            torch.set_num_threads(int(str(threads)))
+        super().__init__(replace(spec, options={}), tick)
+        self._exact = HeadBackend(replace(spec, options={}, dtype="float32"), tick)
+
+    def submit(self, request: Request) -> None:
+        """Queue a request for both."""
+        super().submit(request)
+        self._exact.submit(request)
+
+    def step(self) -> list[Completion]:
+        """Answer requests of one head and length, in both dtypes."""
+        pairs = zip(super().step(), self._exact.step(), strict=True)
+        return [
+            replace(one, likelihoods=one.likelihoods + exact.likelihoods) for one, exact in pairs
+        ]
+
+
 def classified(model: Any, requests: list[Request], device: str) -> list[Completion]:
     """Return how likely a head finds each group of classes, for prompts of one length.
 
@@ -80,10 +105,11 @@ def classified(model: Any, requests: list[Request], device: str) -> list[Complet
     with torch.inference_mode():
         logits = model(input_ids=ids, attention_mask=torch.ones_like(ids)).logits.float()
     rows = logits.log_softmax(-1).tolist()
-    return [_completion(request, row) for request, row in zip(requests, rows, strict=True)]
+    return [of_classes(request, row) for request, row in zip(requests, rows, strict=True)]
 
 
-def _completion(request: Request, row: list[float]) -> Completion:
+def of_classes(request: Request, row: list[float]) -> Completion:
+    """Return a request's completion from the log-probabilities of a head's classes."""
     best = row.index(max(row))
     found = (
         Likelihood((max(row[place] for place in group),), best in group)

@@ -91,7 +91,8 @@ class Merger:
             n_bytes = 2 * sum(file.stat().st_size for file in weight_files(base))
             out = self._scratch.place(n_bytes) / f"merged-{adapter.sha256[:32]}"
             self._folds[out] = Fold(str(base), str(adapter.path), self._spec.dtype,
-                                    adapter.vocabulary_size, str(out))  # fmt: skip
+                                    adapter.vocabulary_size, len(adapter.labels),
+                                    str(out))  # fmt: skip
             self._send(self._folds[out])
         self._asked[name] = out
         return out

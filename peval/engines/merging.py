@@ -15,12 +15,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Fold:
-    """What to fold and where to; ``rows`` is the size of a vocabulary that is not the base's."""
+    """What to fold and where to; ``rows`` is the size of a vocabulary that is not the base's.
+
+    ``n_classes`` of a head stand in the place of the output layer; 0 where there is none.
+    """
 
     base: str
     adapter: str
     dtype: str
     rows: int | None
+    n_classes: int
     out: str
 
 
@@ -43,11 +47,10 @@ def main() -> None:
 def fold(asked: Fold) -> None:
     """Write the base with an adapter folded in, in one dtype throughout."""
     import torch
-    import transformers
     from peft import PeftModel
 
     dtype = getattr(torch, asked.dtype)
-    model: Any = transformers.AutoModelForCausalLM.from_pretrained(asked.base, dtype=dtype)
+    model = _base(asked, dtype)
     if asked.rows is not None:
         model.resize_token_embeddings(asked.rows, mean_resizing=False)
     is_tied = _untie(model)
@@ -56,6 +59,16 @@ def fold(asked: Fold) -> None:
     if is_tied:
         _tie_if_equal(merged)
     merged.save_pretrained(asked.out)
+
+
+def _base(asked: Fold, dtype: Any) -> Any:
+    import transformers
+
+    auto: Any = transformers.AutoModelForCausalLM
+    if not asked.n_classes:
+        return auto.from_pretrained(asked.base, dtype=dtype)
+    auto = transformers.AutoModelForSequenceClassification
+    return auto.from_pretrained(asked.base, dtype=dtype, num_labels=asked.n_classes)
 
 
 def _untie(model: Any) -> bool:

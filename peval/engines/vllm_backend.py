@@ -36,7 +36,7 @@ class VllmBackend:
     """
 
     def __init__(self, spec: EngineSpec, scratch: Scratch, tick: Callable[[], None]) -> None:
-        on_cpu = _prepare_platform()
+        on_cpu = prepare_platform()
         import vllm
         from vllm.engine.arg_utils import EngineArgs
         from vllm.usage.usage_lib import UsageContext
@@ -180,7 +180,7 @@ class VllmBackend:
         self._engine.engine_core.shutdown()
 
 
-def _prepare_platform() -> bool:
+def prepare_platform() -> bool:
     """Set what vLLM reads from the environment; return whether it will run on the CPU."""
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")  # a fork would keep our pipes
     # A NaN stays in the cache and spoils the rows that get its blocks; a dead engine is better.

@@ -20,17 +20,20 @@ class LiveWeights:
     ----------
     engine
         A vLLM ``LLMEngine``; it must be idle whenever its weights change.
-    base : Path
-        Where the base lies.
+    first : Path
+        Where the weights lie that it started with: the base's, or those of ``current``.
     merger : Merger
         Makes the adapters' checkpoints.
     """
 
-    def __init__(self, engine: Any, base: Path, merger: Merger) -> None:
+    def __init__(
+        self, engine: Any, first: Path, merger: Merger, current: str | None = None
+    ) -> None:
         self._engine = engine
-        self._base = base
+        self._base = first
+        self._config = _config(first)
         self._merger = merger
-        self.current: str | None = None
+        self.current = current
 
     def turn_to(self, name: str | None, wait_s: float) -> bool:
         """Load an adapter's weights or the base's; False if they are not ready yet.
@@ -55,11 +58,11 @@ class LiveWeights:
         return True
 
     def _check(self, path: Path) -> None:
-        mine, base = (_config(folder) for folder in (path, self._base))
+        mine, first = _config(path), self._config
         for field in _SHARED:
-            if mine.get(field) != base.get(field):
+            if mine.get(field) != first.get(field):
                 raise EngineError(
-                    f"its checkpoint has {field} {mine.get(field)}, the engine {base.get(field)}; "
+                    f"its checkpoint has {field} {mine.get(field)}, the engine {first.get(field)}; "
                     "--route NAME=hf"
                 )
 

@@ -82,6 +82,7 @@ class WatchedEngine:
 
     The base's canary watches all that shares batches with it. Weights that take the base's place
     have one of their own; between two of them the base's shows whether it is the base again.
+    Classification heads have no base to be asked.
 
     Parameters
     ----------
@@ -119,6 +120,7 @@ class WatchedEngine:
 
     def _take(self, spec: EngineSpec) -> None:
         self._alone = {a.name for a in spec.adapters if a.route == MERGE}
+        self._n_classes = {a.name: len(a.labels) for a in spec.adapters if a.labels}
         self._changed_nat = CHANGED_NAT.get(spec.dtype, CHANGED_NAT_HALF)
         n_words, n_prompt = spec.base.vocabulary_size, min(_N_PROMPT, spec.max_model_len - 1)
         self._prompt = tuple(7919 * i % n_words for i in range(1, n_prompt + 1))
@@ -157,7 +159,7 @@ class WatchedEngine:
         alone = [r for r in asked.values() if r.adapter in self._alone]
         shared = [r for r in asked.values() if r.adapter not in self._alone]
         names = list(dict.fromkeys(request.adapter for request in alone))
-        if shared or len(names) > 1:
+        if (shared or len(names) > 1) and not self._n_classes:
             self._learn(None)
         yield from self._settled(shared, None)
         for number, name in enumerate(names):
@@ -263,9 +265,11 @@ class WatchedEngine:
 
     def _canary(self, witness: str | None) -> Request:
         self._n_canaries += 1
+        n_classes = self._n_classes.get(witness or "", 0)
+        classes = tuple((number,) for number in range(n_classes))
         return Request(
             f"canary-{self._n_canaries}", "canary", "", witness, self._prompt,
-            Decoding(max_tokens=0), choices=self._choices,
+            Decoding(max_tokens=0), choices=classes or self._choices, of_head=bool(classes),
         )  # fmt: skip
 
     def _ask(self, witness: str | None) -> Completion:

@@ -184,15 +184,24 @@ def _run(
 
 
 def _load(spec: EngineSpec, scratch: Scratch, events: Events) -> Backend:
+    has_heads = any(adapter.labels for adapter in spec.adapters)
+    if spec.kind == "vllm" and has_heads:
+        from peval.engines.vllm_heads import VllmHeadBackend
+
+        return VllmHeadBackend(spec, scratch, events.tick)
     if spec.kind == "vllm":
         from peval.engines.vllm_backend import VllmBackend
 
         return VllmBackend(spec, scratch, events.tick)
+    if spec.kind == "reference" and has_heads:
+        from peval.engines.hf_heads import HeadReference
+
+        return HeadReference(spec, events.tick)
     if spec.kind == "reference":
         from peval.engines.hf_reference import ReferenceBackend
 
         return ReferenceBackend(spec, events.tick)
-    if any(adapter.labels for adapter in spec.adapters):
+    if has_heads:
         from peval.engines.hf_heads import HeadBackend
 
         return HeadBackend(spec, events.tick)

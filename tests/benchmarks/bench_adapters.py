@@ -37,10 +37,10 @@ GENERATE = """
 import json, os, sys, time
 asked = json.loads(sys.argv[1])
 if asked["tuned"]:
-    from peval.engines.vllm_backend import _prepare_platform
+    from peval.engines.vllm_backend import prepare_platform
     from peval.engines.worker import _OFFLINE
     os.environ.update(_OFFLINE, OMP_WAIT_POLICY="PASSIVE")
-    _prepare_platform()
+    prepare_platform()
 from vllm import LLM, SamplingParams
 from vllm.lora.request import LoRARequest
 if __name__ == "__main__":

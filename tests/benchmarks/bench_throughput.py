@@ -81,12 +81,12 @@ def serve_raw(parent: Connection, log: Path, spec: EngineSpec, requests: list[Re
 def start_raw(spec: EngineSpec):
     """Return an LLM in the environment of peval's worker, with every adapter loaded."""
     from peval.adapters.own_tokenizer import end_ids
-    from peval.engines.vllm_backend import _prepare_platform, engine_arguments
+    from peval.engines.vllm_backend import engine_arguments, prepare_platform
     from peval.engines.worker import _OFFLINE
 
     os.environ.update(_OFFLINE)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    on_cpu = _prepare_platform()
+    on_cpu = prepare_platform()
     from vllm import LLM
     from vllm.lora.request import LoRARequest
 

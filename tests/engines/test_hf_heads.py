@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
-import subprocess
-import sys
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,12 @@ import pytest
 
 from peval.adapters import load_adapter
 from peval.bases import load_base, weight_shapes
+from peval.engines import open_engine
 from peval.engines.hf_heads import HeadBackend
+from peval.engines.vllm_heads import without_padding
 from peval.errors import AdapterError
 from peval.heads import named_classes
+from peval.routing import routed
 from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 
 pytestmark = [
@@ -154,35 +156,44 @@ def test_an_adapter_without_its_head_is_refused(base: Path, tmp_path: Path) -> N
         adapter_of(lora, base)
 
 
-IN_VLLM = """
-import json, sys
-from vllm import LLM
-from vllm.lora.request import LoRARequest
-model, tokenizer, lora, prompts = json.load(sys.stdin)
-more = {"convert": "classify", "enable_lora": True, "hf_overrides": {"num_labels": 2}}
-engine = LLM(model=model, tokenizer=tokenizer, runner="pooling", dtype="float32",
-             enforce_eager=True, max_model_len=512, **(more if lora else {}))
-found = engine.classify([{"prompt_token_ids": ids} for ids in prompts],
-                        lora_request=LoRARequest("head", 1, lora) if lora else None)
-print("FOUND", json.dumps([one.outputs.probs for one in found]))
-"""
+def test_padding_behind_a_prompt_is_not_read(base: Path, tmp_path: Path) -> None:
+    """What vLLM is asked: transformers' heads look for the last token that is no padding."""
+    full = lowres.train_head(base, tmp_path / "full", lowres.sentences(16, 1), 0, lora=False)
+    adapter = adapter_of(full, base)
+    padded = [
+        replace(r, prompt_token_ids=(*r.prompt_token_ids, 0, 0)) for r in asked(base, adapter)
+    ]
+    assert all(without_padding(r.prompt_token_ids, 0) == r.prompt_token_ids[:-2] for r in padded)
+    assert without_padding((5, 0), None) == (5, 0)
+    assert without_padding((0, 0), 0) == (0,)
+    plain = answers(base, adapter)["full"]
+    backend = HeadBackend(EngineSpec("hf", load_base(str(base)), (adapter,), "float32", 512, 0),
+                          lambda: None)  # fmt: skip
+    for request in padded:
+        backend.submit(request)
+    while backend.has_work():
+        for one in backend.step():
+            found = [value.total for value in one.likelihoods]
+            assert found == pytest.approx([v.total for v in plain[one.key].likelihoods], abs=1e-6)
 
 
 @pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
-@pytest.mark.parametrize("lora", [False, True])
-def test_vllms_classification_form_says_the_same(base: Path, tmp_path: Path, lora: bool) -> None:
-    """An oracle beside transformers' pipeline; peval itself asks transformers."""
-    path = lowres.train_head(base, tmp_path / "run", lowres.sentences(32, 1), 0, lora=lora)
-    adapter = named_classes(adapter_of(path, base), lowres.LABELS)
-    prompts = [request.prompt_token_ids for request in asked(base, adapter)]
-    asks = [str(base), str(base), str(path)] if lora else [str(path), str(base), None]
-    own = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", IN_VLLM], env=os.environ | own, text=True, check=True,
-        input=json.dumps([*asks, prompts]), stdout=subprocess.PIPE,
-    )  # fmt: skip
-    line = next(one for one in done.stdout.splitlines() if one.startswith("FOUND "))
-    mine = answers(base, adapter)["run"]
-    for n, probabilities in enumerate(json.loads(line.removeprefix("FOUND "))):
-        got = [math.exp(one.total) for one in mine[str(n)].likelihoods]
-        assert got == pytest.approx(probabilities, abs=1e-5)
+@pytest.mark.parametrize("kind", ["opt", "llama", "neox"])
+def test_vllms_classification_form_says_the_same(kind: str, tmp_path: Path) -> None:
+    """Whole finetunes and LoRAs in one live engine (tests/test_lowres.py has an OPT always)."""
+    base = lowres.make_base(kind, tmp_path / kind)
+    paths = [
+        lowres.train_head(base, tmp_path / f"{seed}-{lora}", lowres.sentences(32, 1), seed, lora)
+        for seed in (0, 1) for lora in (False, True)
+    ]  # fmt: skip
+    loaded = [named_classes(adapter_of(path, base), lowres.LABELS) for path in paths]
+    spec = EngineSpec("vllm", load_base(str(base)), routed(loaded, [], "vllm"), "float32", 512, 0)
+    requests = [replace(r, key=f"{one.name}/{r.key}")
+                for one in loaded for r in asked(base, one)]  # fmt: skip
+    with closing(open_engine([spec], tmp_path / "log")) as engine:
+        found = {one.key: one for one in engine.complete(requests)}
+    theirs = answers(base, *loaded)
+    for name, mine in theirs.items():
+        for key, one in mine.items():
+            values = [value.total for value in found[f"{name}/{key}"].likelihoods]
+            assert values == pytest.approx([v.total for v in one.likelihoods], abs=1e-5)
