@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,39 +153,62 @@ def test_lengths_are_taken_out() -> None:
     gap = np.tanh((mine - theirs) / (mine - theirs).std())
     won = (rng.random(800) < 1 / (1 + np.exp(-2 * gap))).astype(float)  # length alone decides
     found = wins.length_controlled(list(won), list(mine), list(theirs))
-    assert found is not None and won.mean() > 0.65
-    assert abs(found.win_rate - 0.5) < 2.5 * found.standard_error
-    assert found.coefficient == pytest.approx(2, abs=0.5) and found.model == wins.OWN_MODEL
+    assert found is not None and won.mean() > 0.7
+    assert abs(found.win_rate - 0.5) < 0.3 * (won.mean() - 0.5)  # the ridge leaves some of it
+    assert found.coefficient is not None and 1 < found.coefficient < 2
+    assert found.model == wins.OWN_MODEL
     assert wins.length_controlled([1.0] * 20, [5] * 20, [5] * 20) is None
 
 
-def test_alpaca_evals_own_length_control_where_its_data_are(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def lengths() -> dict[str, Any]:
+    """AlpacaEval's published preferences with lengths; tests/benchmarks/bench_length_control.py."""
+    return dict(json.loads((ROOT / "tests/golden/alpaca_eval_lengths.json").read_text()))
+
+
+def test_alpaca_evals_published_length_control_comes_out(
+    lengths: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("alpaca_eval", reason="no alpaca-eval: pip install 'peval[alpaca-eval]'")
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    rng = np.random.default_rng(3)
-    n, pairs = 160, []
-    for length in rng.integers(50, 900, n):  # length alone decides
-        gap = (int(length) - 300) / 250
-        pairs.append(leaderboard.Pair(1 / (1 + math.exp(-3 * math.tanh(gap))), "x" * int(length),
-                                      "x" * 300))  # fmt: skip
-    assert leaderboard.length_controlled(pairs) is None  # the package alone is not enough
+    pairs = {
+        one["system"]: [
+            leaderboard.Pair(share, "x" * mine, "x" * theirs)
+            for share, mine, theirs in zip(
+                one["preferences"], one["lengths"], lengths["baseline_lengths"], strict=True
+            )
+        ]
+        for one in lengths["systems"]
+    }
+    # The package alone is not enough: it would load its data from the network.
+    assert leaderboard.length_controlled(pairs["NullModel"]) is None
     place = tmp_path / "datasets--tatsu-lab--alpaca_eval"
     (place / "refs").mkdir(parents=True)
     (place / "refs" / "main").write_text("0" * 40)
     (place / "snapshots" / ("0" * 40)).mkdir(parents=True)
     rows = ["model,index,preference,std_delta_len,instruction_difficulty,not_gamed_baseline"]
-    rows += [f"m{k},{i},{rng.random()},{rng.normal()},{d},False"
-             for k in range(2) for i, d in enumerate(rng.normal(size=n))]  # fmt: skip
+    for one in lengths["gamed"]:
+        columns = zip(one["preferences"], one["gaps"], lengths["difficulty"], strict=True)
+        rows += [f"m,{i},{','.join(map(str, row))},False" for i, row in enumerate(columns)]
     (place / "snapshots" / ("0" * 40) / leaderboard.DATA).write_text("\n".join(rows))
-    found = leaderboard.length_controlled(pairs)
-    raw = sum(pair.value for pair in pairs) / n
-    assert found is not None and found.model.startswith("alpaca-eval ")
-    assert raw > 0.63 and found.win_rate == pytest.approx(0.5, abs=0.06)
+    for one in lengths["systems"]:
+        found = leaderboard.length_controlled(pairs[one["system"]])
+        assert found is not None and found.model.startswith("alpaca-eval ")
+        assert 100 * found.win_rate == pytest.approx(one["length_controlled"], abs=0.2)
+
+
+def test_our_glm_comes_near_alpaca_evals_published_figures(lengths: dict[str, Any]) -> None:
+    for one in lengths["systems"]:
+        found = wins.length_controlled(
+            one["preferences"], one["lengths"], lengths["baseline_lengths"]
+        )
+        assert found is not None
+        error = abs(100 * found.win_rate - one["length_controlled"])
+        assert error < 5
+        assert error < abs(one["win_rate"] - one["length_controlled"])  # what no control is off
 
 
 def test_alpaca_evals_prompts_are_the_published_ones() -> None:
@@ -207,17 +231,37 @@ def test_alpaca_evals_prompts_are_the_published_ones() -> None:
 def test_the_glm_is_statsmodels_without_the_ridge(monkeypatch: pytest.MonkeyPatch) -> None:
     sm = pytest.importorskip("statsmodels.api")
     monkeypatch.setattr(wins, "RIDGE", 0.0)
-    rng = np.random.default_rng(1)
-    mine, theirs = rng.integers(50, 1000, 200), rng.integers(50, 1000, 200)
-    share = rng.random(200)
-    found = wins.length_controlled(list(share), list(mine), list(theirs))
-    x = sm.add_constant(np.tanh((mine - theirs) / (mine - theirs).std()))
-    fit = sm.GLM(share, x, family=sm.families.Binomial()).fit(cov_type="HC0")
+    share, mine, theirs, x = judged_lengths()
+    found = wins.length_controlled(share, mine, theirs)
+    fit = sm.GLM(share, sm.add_constant(x), family=sm.families.Binomial()).fit(cov_type="HC0")
     assert found is not None
     assert found.win_rate == pytest.approx(1 / (1 + math.exp(-fit.params[0])), abs=1e-6)
     assert found.coefficient == pytest.approx(fit.params[1], abs=1e-4)
     error = found.win_rate * (1 - found.win_rate) * fit.bse[0]
     assert found.standard_error == pytest.approx(error, rel=1e-4)
+
+
+def test_the_glm_is_sklearns_with_the_ridge() -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    share, mine, theirs, x = judged_lengths()
+    found = wins.length_controlled(share, mine, theirs)
+    fit = LogisticRegression(C=80 / len(x), tol=1e-10).fit(  # a share is a win and a loss by weight
+        np.tile(x, 2)[:, None], np.repeat([1, 0], len(x)),
+        sample_weight=np.concatenate([share, 1 - np.array(share)]),
+    )  # fmt: skip
+    assert found is not None
+    assert found.win_rate == pytest.approx(1 / (1 + math.exp(-fit.intercept_[0])), abs=1e-6)
+    assert found.coefficient == pytest.approx(fit.coef_[0, 0], abs=1e-5)
+
+
+def judged_lengths() -> tuple[list[float], list[int], list[int], Any]:
+    """Return shares of preference, both lengths, and what the GLM makes of these."""
+    rng = np.random.default_rng(1)
+    mine, theirs = rng.integers(50, 1000, 200), rng.integers(50, 1000, 200)
+    gap = np.tanh((mine - theirs) / (mine - theirs).std())
+    share = np.clip(rng.random(200) + gap / 3, 0, 1)
+    return share.tolist(), mine.tolist(), theirs.tolist(), gap
 
 
 def test_bradley_terry_is_a_logistic_regression() -> None:
