@@ -13,6 +13,9 @@ from peval.types import Completion, Request
 class Sitting:
     """One process's share of a run. Tokens are those of prompts asked and of answers written.
 
+    Where an engine says so, ``n_read`` are those it was given, a prompt's once for each choice that
+    is read apart, and ``n_cached`` those of them that it had read before.
+
     ``wall_s`` runs from the first request to the last answer, ``starting_s`` of it until the
     engine's first answer.
     """
@@ -23,6 +26,8 @@ class Sitting:
     n_answered: int
     n_prompt_tokens: int
     n_tokens: int
+    n_read: int = 0
+    n_cached: int = 0
 
 
 class Meter:
@@ -33,6 +38,7 @@ class Meter:
         self._opened_s = time.monotonic()
         self._first_s: float | None = None
         self.n_answered = self._n_prompt_tokens = self._n_tokens = 0
+        self._n_read = self._n_cached = 0
 
     @property
     def was_needed(self) -> bool:
@@ -50,6 +56,8 @@ class Meter:
         self.n_answered += 1
         self._n_prompt_tokens += self._prompts.get(completion.key, 0)
         self._n_tokens += sum(len(one.token_ids) for one in completion.drawn)
+        self._n_read += completion.n_read
+        self._n_cached += completion.n_cached
 
     def sitting(self, n_engine_starts: int, up_at_s: float | None = None) -> Sitting:
         """Return what was spent until now; ``up_at_s`` is when the engine began to answer."""
@@ -62,4 +70,6 @@ class Meter:
             n_answered=self.n_answered,
             n_prompt_tokens=self._n_prompt_tokens,
             n_tokens=self._n_tokens,
+            n_read=self._n_read,
+            n_cached=self._n_cached,
         )

@@ -382,6 +382,9 @@ class Completion:
     ``finish_reason`` is "stop", "length" or "error"; ``error`` then says why, and the request
     counts as failed, never as wrong. Where several texts were asked for, ``more`` holds all but
     the first; an error in any of them fails the request.
+
+    ``n_read`` are the tokens of prompts that the engine was given for it, and ``n_cached`` those of
+    them that it had read for another request before; both are 0 where an engine does not say.
     """
 
     key: str
@@ -391,6 +394,8 @@ class Completion:
     error: str | None = None
     likelihoods: tuple[Likelihood, ...] = ()
     more: tuple[Drawn, ...] = ()
+    n_read: int = field(default=0, compare=False)
+    n_cached: int = field(default=0, compare=False)
 
     @property
     def drawn(self) -> tuple[Drawn, ...]:

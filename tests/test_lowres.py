@@ -24,6 +24,7 @@ pytestmark = [
 SCHEMA = json.loads((Path(peval.__file__).parent / "results.schema.json").read_text())
 N_DEV, N_OOD, N_SHARED = 560, 540, 516
 N_CONTEXTS = 2
+N_ITEMS = 20
 ALL = ("cola", "cola-without-ood", "cola-ood")
 RUNS = [(m, shots, seed) for m in ("full", "lora") for shots in (4, 64) for seed in (0, 1)]
 
@@ -147,7 +148,7 @@ def words(place: Path) -> Results:
     (place / "words.csv").write_text("\n".join(facts) + "\n")
     return peval.score(
         base=str(base), adapters=[str(place / "words" / "*")], suite="lowres-cola",
-        profile="llmft-minimal", shots=[0, 4], contexts=N_CONTEXTS, dtype="float32", limit=20,
+        profile="llmft-minimal", shots=[0, 16], contexts=N_CONTEXTS, dtype="float32", limit=N_ITEMS,
         facts=str(place / "words.csv"), data_dir=str(place / "small"), out=str(place / "run-words"),
         engine_options={"enforce_eager": True},
     )  # fmt: skip
@@ -159,22 +160,32 @@ def test_words_and_contexts_in_vllm(words: Results) -> None:
     pairs = [(p["in_domain"], p["out_of_domain"]) for p in words.generalization["pairs"]]
     assert pairs == [
         (f"{name}-{k}-shot", f"cola-ood-{k}-shot")
-        for k in (0, 4)
+        for k in (0, 16)
         for name in ("cola", "cola-without-ood")
     ]
     best = max(value(words, "cola-0-shot", a["name"]) for a in words.adapters)
     assert best > value(words, "cola-0-shot", "majority-target") + 0.1
 
 
+def test_prompts_of_a_context_share_it_in_the_engines_cache(words: Results, place: Path) -> None:
+    """By vLLM's own count of cached tokens, over prompts with 16 demonstrations and with none."""
+    (spent,) = words.run["sittings"]
+    assert spent["n_read"] == spent["n_prompt_tokens"]
+    share = spent["n_cached"] / spent["n_read"]
+    assert share > 0.5
+    said = f"({share:.0%} of them in the engine's prefix cache)"
+    assert said in (place / "run-words" / "report.md").read_text()
+
+
 def test_contexts_are_clusters_and_the_runs_of_a_base(words: Results, place: Path) -> None:
     pair = words.generalization["pairs"][2]
-    assert pair["in_domain"] == "cola-4-shot"
+    assert pair["in_domain"] == "cola-16-shot"
     for row in pair["systems"]:
-        assert words.estimate("cola-4-shot", "accuracy", row["adapter"]).n_clusters == N_CONTEXTS
+        assert words.estimate("cola-16-shot", "accuracy", row["adapter"]).n_clusters == N_CONTEXTS
         assert [one["context"] for one in row["contexts"]] == ["context 0", "context 1"]
         for one in row["contexts"]:
             alone = words.estimate(
-                "cola-4-shot", "accuracy", row["adapter"], f"task:{one['context']}"
+                "cola-16-shot", "accuracy", row["adapter"], f"task:{one['context']}"
             )
             assert one["in_domain"] == pytest.approx(alone.value)
         assert row["low"] <= row["gap"] <= row["high"]
@@ -186,19 +197,19 @@ def test_contexts_are_clusters_and_the_runs_of_a_base(words: Results, place: Pat
 def test_students_beside_their_teacher(words: Results, place: Path) -> None:
     """The base with a context is the teacher of adapters asked without one."""
     found = {(a["teacher"], a["student"]): a["systems"] for a in words.generalization["agreement"]}
-    assert list(found) == [(f"{n}-4-shot", f"{n}-0-shot") for n in ALL]
+    assert list(found) == [(f"{n}-16-shot", f"{n}-0-shot") for n in ALL]
     chosen = pyarrow.parquet.read_table(
         place / "run-words" / "completions.parquet",
         columns=["task", "adapter", "sample_id", "chosen"],
     ).to_pylist()
     said = {(r["task"], r["adapter"], r["sample_id"]): r["chosen"] for r in chosen}
-    for row in found["cola-4-shot", "cola-0-shot"]:
+    for row in found["cola-16-shot", "cola-0-shot"]:
         same = [
             label == said["cola-0-shot", row["adapter"], name.partition("/")[2]]
             for (task, who, name), label in said.items()
-            if task == "cola-4-shot" and who is None
+            if task == "cola-16-shot" and who is None
         ]
-        assert len(same) == N_CONTEXTS * 20
+        assert len(same) == N_CONTEXTS * N_ITEMS
         assert row["value"] == pytest.approx(sum(same) / len(same))
         assert row["low"] <= row["value"] <= row["high"]
     whole = json.loads(json.dumps(words.to_dict()))

@@ -16,6 +16,7 @@ from peval.engines.seeds import first_seed
 from peval.engines.vllm_likelihood import LikelihoodRequests
 from peval.engines.vllm_loras import Loras
 from peval.engines.vllm_prompts import TrainedPrompts
+from peval.engines.vllm_reads import Reads
 from peval.engines.vllm_weights import LiveWeights, wait_for
 from peval.engines.wire import Message, failed, joined
 from peval.errors import EngineError
@@ -68,6 +69,7 @@ class VllmBackend:
         self._requests: dict[str, Request] = {}
         self._later: dict[str | None, list[Request]] = {}
         on_output = _OUTPUT in _modules(as_loras.adapters, spec.room)
+        self._reads = Reads()
         self._likelihoods = LikelihoodRequests(self._ask, self._install_moments, on_output)
         self.ready: Message = {
             "engine": "vllm",
@@ -138,8 +140,15 @@ class VllmBackend:
         """Run one batch, or change the weights where there is nothing more to do with these."""
         if not self._is_busy():
             return self._turn()
-        finished = [self._completion(out) for out in self._engine.step() if out.finished]
-        return [completion for completion in finished if completion]
+        finished = [out for out in self._engine.step() if out.finished]
+        for out in finished:
+            self._reads.note(self._owner(out.request_id), out)
+        found = [self._completion(out) for out in finished]
+        return [self._reads.told(completion) for completion in found if completion]
+
+    def _owner(self, name: str) -> str:
+        """Return the key of our request that one of vLLM's is, or is a part of."""
+        return name if name in self._requests else name.rpartition("/")[0]
 
     def _completion(self, output: Any) -> Completion | None:
         if output.request_id not in self._requests:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from peval.report.answers import Answers
 from peval.report.document import Column, Paragraph, Section, Table, Text
@@ -33,9 +33,16 @@ def words(view: View) -> Text:
     return (
         f"{duration(wall_s)}{in_all}, {duration(starting_s)} of it until the first answer: "
         f"{counted(n_starts, 'engine start')}, {counted(n_answered, 'prompt')} answered{rate}; "
-        f"{n_prompt:,} tokens read and {n_tokens:,} written. Prompts that several items or "
-        "adapters share are asked once; what was taken over from elsewhere cost nothing here.",
+        f"{n_prompt:,} tokens read{_cached(sittings)} and {n_tokens:,} written. Prompts that "
+        "several items or adapters share are asked once; what was taken over from elsewhere cost "
+        "nothing here.",
     )  # fmt: skip
+
+
+def _cached(sittings: Sequence[Mapping[str, int]]) -> str:
+    """Say what share of what was read the engine's prefix cache held, where that is known."""
+    n_read, n_cached = (sum(s.get(key, 0) for s in sittings) for key in ("n_read", "n_cached"))
+    return f" ({n_cached / n_read:.0%} of them in the engine's prefix cache)" if n_read else ""
 
 
 def cost_table(view: View, answers: Answers) -> Table:
