@@ -104,7 +104,8 @@ def _method(found: Checkpoint) -> dict[str, Any]:
     """Return what the config says, and where it leads."""
     config, route = found.config, found.route
     has_alpha = config.method.has_rank and {"alpha", "lora_alpha"} & config.method.settings.keys()
-    adapted = [m.name for m in found.plan.modules] if found.plan else list(found.modules)
+    planned = [m.name for m in found.plan.modules] if found.plan else []
+    adapted = planned or list(found.modules)
     return {
         "peft_type": config.method.peft_type,
         "ranks": sorted(set(map(config.rank_of, adapted))) if config.method.has_rank else [],
@@ -146,18 +147,20 @@ def _bottlenecks(found: Bottlenecks) -> dict[str, Any]:
 
 
 def _sizes(found: adapters.Vetted, n_base: int | None) -> dict[str, Any]:
-    entries = found.entries
-    trained = found.changed if isinstance(found, Whole) else tuple(entries)
-    files = (found.file,) if isinstance(found, Checkpoint) else found.files
-    n_parameters = sum(
-        math.prod(entries[name].shape) for name in trained if ".base_layer.weight" not in name
-    )
+    parts = found.parts if isinstance(found, Checkpoint) else (found,)
+    n_parameters = sum(map(_n_trained, parts))
     return {
         "n_parameters": n_parameters,
         "share_of_base": n_parameters / n_base if n_base else None,
-        "n_bytes": sum(file.stat().st_size for file in files),
-        "dtypes": sorted({entry.dtype for entry in entries.values()}),
+        "n_bytes": sum(file.stat().st_size for part in parts for file in part.files),
+        "dtypes": sorted({entry.dtype for part in parts for entry in part.entries.values()}),
     }
+
+
+def _n_trained(part: adapters.Vetted) -> int:
+    trained = part.changed if isinstance(part, Whole) else part.entries
+    shapes = (part.entries[name].shape for name in trained if ".base_layer.weight" not in name)
+    return sum(map(math.prod, shapes))
 
 
 def _surroundings(path: Path, base: Base | None) -> dict[str, Any]:

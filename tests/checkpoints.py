@@ -240,6 +240,31 @@ def make(name: str, path: Path, bases: Path, is_trained: bool = True) -> Path:
     return path
 
 
+def mixture(path: Path, bases: Path, **settings: Any) -> Path:
+    """Make an X-LoRA of two experts that lie in it.
+
+    Its classifier is saved whole, as PEFT did up to 0.18; 0.21 drops what is called like an expert.
+    """
+    import peft
+    import torch
+    import transformers
+    from safetensors.torch import save_file
+
+    experts = {str(n): str(make(k, path / k, bases)) for n, k in enumerate(("lora", "rslora"))}
+    model: Any = transformers.AutoModelForCausalLM.from_pretrained(TOY_BASE, dtype=torch.float32)
+    model.config.use_cache = False
+    given = {"task_type": "CAUSAL_LM", "hidden_size": 128, "xlora_depth": 2, "xlora_size": 16}
+    config = peft.XLoraConfig(**given | settings, adapters=experts)
+    torch.manual_seed(3)
+    mixed = peft.get_peft_model(model, config)
+    weights = {k: v for k, v in mixed.state_dict().items() if "xlora_classifier" in k}
+    for weight in weights.values():  # so that the experts' shares differ between tokens
+        weight.add_(torch.randn_like(weight) * 0.5)
+    config.save_pretrained(path)
+    save_file(weights, path / "adapter_model.safetensors", {"format": "pt"})
+    return path
+
+
 def finetune(base: Path, path: Path, which: str) -> Path:
     """Make a whole checkpoint in which the tensors whose names hold ``which`` were trained."""
     import torch

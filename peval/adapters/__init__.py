@@ -81,6 +81,9 @@ def open_adapter(
         found = read_bottlenecks(path, model, dtype)
     else:
         found = read_checkpoint(path, model, dtype)
+        if base is not None and not allow_base_mismatch:
+            for expert in found.experts:
+                _check_base(expert.path, base)
     check_template(path)
     return found
 

@@ -8,12 +8,16 @@ from pathlib import Path
 
 from peval.adapters.basemodel import PREFIX, BaseModel
 from peval.adapters.config import Config, read_config
+from peval.adapters.links import check_links
 from peval.adapters.preflight import Entries, Plan, check, check_dtypes, refuse
 from peval.adapters.rewrite import initial_file, rewritten_rank
 from peval.adapters.routes import Route, choose
 from peval.adapters.weights import Survey, check_ranks, pair_tensors, survey, weights_file
+from peval.adapters.xlora import PEFT_TYPE as XLORA
+from peval.adapters.xlora import check_classifier, check_expert, expert_folders
 from peval.errors import AdapterError
 from peval.safetensors_file import read_header
+from peval.strict_json import show
 
 # What stands between a module's name and a tensor's own.
 _INNER = frozenset({
@@ -27,7 +31,7 @@ class Checkpoint:
     """What vetting found; ``plan`` is None where no base was at hand.
 
     ``first`` is what the initial weights hold that a rewrite takes off the trained ones.
-    ``encodes`` says that the base is an encoder-decoder.
+    ``encodes`` says that the base is an encoder-decoder. ``experts`` are those that X-LoRA mixes.
     """
 
     path: Path
@@ -38,12 +42,24 @@ class Checkpoint:
     seen: Survey
     first: Survey | None = None
     encodes: bool = False
+    experts: tuple[Checkpoint, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Checkpoint, ...]:
+        """The checkpoint, and the experts that it mixes."""
+        return (self, *self.experts)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file of its own tensors."""
+        return (self.file,)
 
     @property
     def sha256(self) -> str:
         """A hash of the tensors and of what has an effect in the config."""
         content = self.config.fingerprint() + self.seen.sha256.encode()
         content += self.first.sha256.encode() if self.first else b""
+        content += "".join(expert.sha256 for expert in self.experts).encode()
         return hashlib.sha256(content).hexdigest()
 
     @property
@@ -61,7 +77,8 @@ class Checkpoint:
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules that the adapter has tensors for."""
-        return tuple(sorted({name for t in self.entries if (name := _module(t))}))
+        tensors = (tensor for part in self.parts for tensor in part.entries)
+        return tuple(sorted({name for tensor in tensors if (name := _module(tensor))}))
 
     @property
     def route(self) -> Route:
@@ -71,6 +88,8 @@ class Checkpoint:
     @property
     def changes_nothing(self) -> bool:
         """Whether every module's update is exactly zero, and nothing else was trained."""
+        if self.experts:
+            return all(expert.changes_nothing for expert in self.experts)
         kinds = self.config.method.null_if_zero
         null, live = set(), set()
         for tensor in self.entries:
@@ -95,18 +114,50 @@ def read_checkpoint(path: Path, base: BaseModel | None, dtype: str | None) -> Ch
     """
     config = read_config(path)
     _check_task(config, base)
+    experts = _experts(config, base, dtype)
     file = weights_file(path)
     entries = read_header(file, AdapterError)
     check_dtypes(file, entries)
     if config.method.peft_type == "LORA":
         check_ranks(file, pair_tensors(file, entries), config)
-    plan = check(file, entries, config, base) if base is not None else None
+    if experts:
+        plan: Plan | None = _mixed(file, entries, config, experts)
+    else:
+        plan = check(file, entries, config, base) if base is not None else None
     if plan is None and config.method.needs_targets:
         _check_prefix(file, entries)
     first = _first_weights(config, entries, dtype)
     encodes = config.is_sequence_to_sequence if base is None else base.is_encoder_decoder
     seen = survey(file, entries, dtype)
-    return Checkpoint(path, config, file, entries, plan, seen, first, encodes)
+    return Checkpoint(path, config, file, entries, plan, seen, first, encodes, experts)
+
+
+def _experts(config: Config, base: BaseModel | None, dtype: str | None) -> tuple[Checkpoint, ...]:
+    """Vet the experts of an X-LoRA, each like an adapter of its own; none for other methods."""
+    if config.method.peft_type != XLORA:
+        return ()
+    if config.settings.get("task_type") not in (None, "CAUSAL_LM"):
+        config.refuse("task_type", "X-LoRA is served for CAUSAL_LM alone")
+    width = config.settings.get("hidden_size")
+    if base is not None and base.is_encoder_decoder:
+        config.refuse("peft_type", "PEFT mixes no experts in an encoder-decoder")
+    if base is not None and width != base.hidden_size:
+        config.refuse("hidden_size", f"{show(width)}, the base has {base.hidden_size}")
+    found = []
+    for folder in expert_folders(config):
+        check_links(folder)
+        method = read_config(folder).method  # before it is read: an expert has no experts
+        if method.peft_type != "LORA":
+            check_expert(config, folder, method.name, ())
+        expert = read_checkpoint(folder, base, dtype)
+        check_expert(config, folder, expert.method, tuple(expert.entries))
+        found.append(expert)
+    return tuple(found)
+
+
+def _mixed(file: Path, entries: Entries, config: Config, experts: tuple[Checkpoint, ...]) -> Plan:
+    modules = {module for expert in experts for module in expert.modules}
+    return check_classifier(file, entries, config, len(experts), len(modules))
 
 
 def _first_weights(config: Config, entries: Entries, dtype: str | None) -> Survey | None:

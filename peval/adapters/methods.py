@@ -205,14 +205,21 @@ _ALL = (
     Method("ADAPTION_PROMPT", "adaption prompt",
            {"target_modules": None, "adapter_len": 0, "adapter_layers": 0}, _EVERYWHERE, _REFUSED,
            is_merged=False),
+    Method("XLORA", "X-LoRA",
+           {"hidden_size": 0, "xlora_depth": 1, "xlora_size": 2048, "xlora_dropout_p": None,
+            "layerwise_scalings": False, "enable_softmax": True, "enable_softmax_topk": False,
+            "softmax_temperature": 1.0, "top_k_lora": None, "scaling_pass_value": None,
+            "global_scaling_weight": 1.0},
+           _EVERYWHERE | {"adapters"},
+           _REFUSED | {"use_trainable_adapters": "experts trained along, which PEFT does not save "
+                       "where it loads them from,"},
+           is_merged=False, needs_targets=False),
 )  # fmt: skip
 
 METHODS: Mapping[str, Method] = {method.peft_type: method for method in _ALL}
 
 _NO_EQUATION = "is not served: which tensors it must hold is not known to peval"
 REFUSED_METHODS: Mapping[str, str] = {
-    "XLORA": "is not served: PEFT 0.21 saves it without the first layer of what weighs its "
-             "adapters, and fills that with random numbers on loading",
     "POLY": "is not served: it answers by a task number that no prompt carries",
     "CPT": "is not served: its prompt is projected by rules of the training",
     "CARTRIDGE": "is not served: it holds attention states, whose shapes PEFT does not fix",

@@ -57,9 +57,9 @@ def check(file: Path, entries: Entries, config: Config, base: BaseModel) -> Plan
     for name, shape in plan.required.items():
         if name not in entries:
             _refuse_missing(file, name, entries, config, plan)
-        _check_shape(file, name, entries, shape)
+        check_shape(file, name, entries, shape)
     for name in plan.optional.keys() & entries.keys():
-        _check_shape(file, name, entries, plan.optional[name])
+        check_shape(file, name, entries, plan.optional[name])
     _check_choices(file, entries, plan)
     return plan
 
@@ -282,7 +282,8 @@ def _embeddings(
     }
 
 
-def _check_shape(file: Path, name: str, entries: Entries, wanted: tuple[object, ...]) -> None:
+def check_shape(file: Path, name: str, entries: Entries, wanted: tuple[object, ...]) -> None:
+    """Refuse a tensor that is not of the shape asked for."""
     found = entries[name].shape
     fits = len(found) == len(wanted) and all(
         n in sizes if isinstance(sizes, frozenset) else n == sizes

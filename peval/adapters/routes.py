@@ -21,9 +21,10 @@ ROUTES = tuple(_ALSO)
 MAX_NATIVE_RANK = 512
 _PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")
 NO_ENCODERS = "vLLM serves no encoder-decoder models"
-_ATTENTION = {
+_INSIDE = {
     "PREFIX_TUNING": "its vectors go into every layer's attention, which vLLM has no place for",
     "ADAPTION_PROMPT": "its prompts are added inside the last layers' attention",
+    "XLORA": "a classifier weighs its LoRAs anew at every token, from the base's own answer",
 }
 
 
@@ -45,8 +46,8 @@ def choose(config: Config, entries: Entries, plan: Plan | None, encodes: bool) -
         return Route(HF, "its head classifies sequences, which is done in transformers")
     if encodes:
         return Route(HF, NO_ENCODERS)
-    if kind in _ATTENTION:
-        return Route(HF, _ATTENTION[kind])
+    if kind in _INSIDE:
+        return Route(HF, _INSIDE[kind])
     if kind in _PROMPTS:
         return Route(PROMPT, _why_prompt(config))
     if config.settings.get("alora_invocation_tokens"):

@@ -12,9 +12,13 @@ import copy
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from peval.adapters.bottleneck_config import is_bottleneck
+from peval.adapters.config import read_config
+from peval.adapters.xlora import PEFT_TYPE as XLORA
+from peval.adapters.xlora import expert_folders
 from peval.engines.hf_bottlenecks import insert
 from peval.errors import EngineError
 from peval.safetensors_file import read_header
@@ -111,11 +115,24 @@ def _apply(base: Any, adapter: Adapter, dtype: str, device: str) -> tuple[Applie
         insert(model, adapter.path)
         return Applied(model, {}), False
     config = json.loads(config_file.read_text(encoding="utf-8"))
+    if config["peft_type"] == XLORA:
+        return Applied(_mixture(base, adapter.path), {}), False
     model, is_large = _modules_for(base, adapter, config)
     kind = peft.PeftModelForSeq2SeqLM if base.config.is_encoder_decoder else None
     kind = kind or peft.PeftModelForCausalLM
     model = kind.from_pretrained(model, str(adapter.path)).eval()
     return _applied(model, config), is_large
+
+
+def _mixture(base: Any, path: Path) -> Any:
+    """Return an X-LoRA: PEFT loads its experts from where they were vetted, in their own order."""
+    import peft
+
+    model = _twin(base, ())
+    model.config.use_cache = False  # a pass without experts comes before each pass with them
+    config = peft.XLoraConfig.from_pretrained(str(path))
+    config.adapters = {str(n): str(f) for n, f in enumerate(expert_folders(read_config(path)))}
+    return peft.PeftModelForCausalLM.from_pretrained(model, str(path), config=config).eval()
 
 
 def _applied(model: Any, config: dict[str, Any]) -> Applied:

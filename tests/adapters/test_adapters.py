@@ -238,7 +238,6 @@ CONFIG_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "Megatron": ({"megatron_config": {"a": 1}}, "megatron_config"),
     "PiSSA": ({"init_lora_weights": "pissa_niter_4"}, "init_lora_weights: 'pissa_niter_4'"),
     "LoRA-GA": ({"init_lora_weights": "lora_ga"}, "init_lora_weights: 'lora_ga'"),
-    "X-LoRA": ({"peft_type": "XLORA"}, "peft_type: 'XLORA'"),
     "method of tomorrow": ({"peft_type": "NEXT"}, "peft_type: 'NEXT' is not known"),
     "unknown number": ({"lora_scale": 2.0}, "'lora_scale': unknown setting 2.0"),
     "CorDA": ({"init_lora_weights": "corda"}, "init_lora_weights"),

@@ -171,7 +171,8 @@ LORA: dict[str, Spoil] = {
     "layer not trained": configure(layers_to_transform=[0]),
     "IA3 over LoRA": configure(peft_type="IA3"),
     "prompt tuning over LoRA": configure(peft_type="PROMPT_TUNING", num_virtual_tokens=4),
-    "X-LoRA over paths": configure(peft_type="XLORA", adapters={"0": "/etc"}),
+    "X-LoRA over paths": write(
+        CONFIG, b'{"peft_type": "XLORA", "hidden_size": 128, "adapters": {"0": "/etc"}}'),
     "method of numbers": configure(peft_type=7),
     "method unknown": configure(peft_type="../../etc/passwd"),
     "token of 10**12": configure(trainable_token_indices=[10**12]),

@@ -198,27 +198,6 @@ def test_a_method_without_an_equation_is_refused_by_name(kind: str, place: Path)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_x_lora_is_refused_because_peft_saves_it_in_part(place: Path, tmp_path: Path) -> None:
-    import peft
-    import transformers
-
-    auto = transformers.AutoModelForCausalLM
-    base: Any = auto.from_pretrained(base_of("toy", place), dtype="float32")
-    base.config.use_cache = False
-    experts = {str(n): str(make(k, place / k, place)) for n, k in enumerate(("lora", "rslora"))}
-    config = peft.XLoraConfig(task_type="CAUSAL_LM", hidden_size=128, xlora_depth=2,
-                              adapters=experts)  # fmt: skip
-    model = peft.get_peft_model(base, config)
-    model.save_pretrained(tmp_path / "x")
-    trained = {name for name, p in model.named_parameters() if "xlora_classifier" in name}
-    kept = load_file(tmp_path / "x" / "adapter_model.safetensors").keys()
-    lost = "base_model.internal_xlora_classifier.layers.0"
-    assert trained - kept == {f"{lost}.weight", f"{lost}.bias"}  # else it can be served
-    with pytest.raises(AdapterError, match="without the first layer of what weighs"):
-        load_adapter(tmp_path / "x", "x", None, None)
-
-
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     ("which", "method"),
     [("", "full finetune"), ("layers.0.", "partial finetune"), (".bias", "BitFit")],

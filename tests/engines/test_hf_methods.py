@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkpoints import KINDS, base_of, finetune, make, overflowing
+from checkpoints import KINDS, base_of, finetune, make, mixture, overflowing
 from scripted import TOY
 
 from peval.adapters import load_adapter
@@ -184,6 +184,45 @@ def test_noop_is_the_base_bit_for_bit(dtype: str) -> None:
     for key in [key for key in done if key.startswith("None/")]:
         theirs = dataclasses.replace(done[key.replace("None", "noop")], key=key)
         assert theirs == done[key]
+
+
+MIXTURES: dict[str, dict[str, Any]] = {
+    "x-lora": {},
+    "x-lora-by-layer": {"layerwise_scalings": True, "xlora_depth": 1, "top_k_lora": 1,
+                        "enable_softmax": False, "enable_softmax_topk": True},
+    "x-lora-scaled": {"scaling_pass_value": 0.5, "global_scaling_weight": 3.0,
+                      "softmax_temperature": 0.5, "xlora_dropout_p": 0.0},
+}  # fmt: skip
+
+
+def mixture_alone(path: Path) -> Any:
+    """Load an X-LoRA as PEFT does by itself: from where its config says that the experts lie."""
+    import peft
+    import torch
+    import transformers
+
+    auto: Any = transformers.AutoModelForCausalLM
+    model = auto.from_pretrained(TOY / "base", dtype=torch.float32)
+    model.config.use_cache = False
+    return peft.PeftModel.from_pretrained(model, path).eval()
+
+
+def test_x_lora_answers_as_in_peft_alone(place: Path, tmp_path: Path) -> None:
+    made = {n: mixture(place / n, place, **settings) for n, settings in MIXTURES.items()}
+    base = load_base(str(TOY / "base"))
+    shapes = weight_shapes(base)
+    moved = {n: shutil.copytree(path, tmp_path / n) for n, path in made.items()}
+    adapters = tuple(load_adapter(path, n, base, shapes) for n, path in moved.items())
+    backend = engine(base.path, adapters)
+    assert backend.ready["refused"] == {}
+    done = answers(backend, [None, *made])
+    check(None, alone(None, base.path), done)
+    experts = alone(made["x-lora"] / "lora", base.path)
+    for name, path in made.items():
+        check(name, mixture_alone(path), done)
+        for other in (alone(None, base.path), experts):
+            with pytest.raises(AssertionError):
+                check(name, other, done)
 
 
 def test_a_prompt_of_several_tasks_is_refused_alone(place: Path) -> None:
