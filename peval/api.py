@@ -199,8 +199,9 @@ def score_predictions(
     Parameters
     ----------
     predictions
-        JSON lines with ``id`` and ``prediction``, or the ``samples_*.jsonl`` that lm-eval logs;
-        each file is one system. ``NAME=FILE`` gives it a name.
+        JSON lines with ``id`` and ``prediction`` (``outputs``, or FastChat's files, for several
+        turns), or the ``samples_*.jsonl`` that lm-eval logs; each file is one system. ``NAME=FILE``
+        gives it a name.
     task
         A task of the catalogue, a JSONL file, or ``lm-eval:NAME``.
     profile, rule

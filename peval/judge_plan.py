@@ -6,7 +6,7 @@ import dataclasses
 import random
 import re
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from peval.errors import DataError, JudgeError, RunError, UsageError
 from peval.judging.concluded import BASE
 from peval.judging.judges import Judge, load_judge
 from peval.judging.opponents import read_reference
-from peval.judging.place import FOLDER, Place, item_of, texts_of
+from peval.judging.place import FOLDER, Place, Texts, item_of, texts_of
 from peval.judging.questions import NULLS, SAME, Asking, Call, Item
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, task_of
 from peval.store import Store
-from peval.types import Message, Request
+from peval.types import Message, Request, Task
 
 TARGETS = "targets"
 BASELINE = "baseline"
@@ -105,45 +105,75 @@ def prepared(job: Judging) -> Iterator[Work]:
     if PLANNED not in manifest or not rundir.results.exists():
         raise RunError(f"{job.run}: not a finished run; finish it with `peval score` first")
     how = judge_of(job)
-    with Store(rundir.store) as store:
-        samples = store.samples()
-        tasks = [task_of(fields) for fields in manifest["tasks"]]
-        if strange := set(job.tasks) - {task.name for task in tasks}:
-            known = ", ".join(task.name for task in tasks)
-            raise UsageError(f"--task {min(strange)}: the run has {known}")
-        said = {
-            task.name: texts_of(samples[task.name], dict(store.asked(task.name)), store)
-            for task in tasks
-            if not job.tasks or task.name in job.tasks
-        }
-    said = {name: texts for name, texts in said.items() if any(texts.values())}
-    if not said:
-        raise RunError(f"{job.run}: none of the tasks has generated answers to judge")
-    by_name = {task.name: task for task in tasks}
+    answered = _answered(rundir, manifest, job.tasks)
     for against, only in _opponents(job, how, manifest):
         about: dict[str, Any] = {
-            "against": against, "tasks": list(said), "limit": job.limit, "nulls": job.nulls,
-            "seed": job.seed, "orders": how.orders, "file": _file_sha256(against),
+            "against": against, "tasks": [one.task.name for one in answered], "limit": job.limit,
+            "nulls": job.nulls, "seed": job.seed, "orders": how.orders,
+            "file": _file_sha256(against),
         }  # fmt: skip
         place = Place(rundir.path / FOLDER / _label(how, about))
         kept = place.read() if place.about.exists() else {}
         about |= {"judge": how.record(), "salt": kept.get("salt") or secrets.token_hex(16),
                   "same_base": _same_base(how, manifest), "cap_usd": job.max_cost}  # fmt: skip
         calls: list[Call] = []
-        opponents: dict[str, dict[str, tuple[str, ...]]] = {}
-        for name, texts in said.items():
-            items = [item_of(sample) for sample in samples[name].values()]
-            opponents[name] = (
-                _texts_against(against, items, texts) if how.kind == "pairwise" else {}
-            )
-            answers = {
-                system: by_id for system, by_id in texts.items() if only is None or system in only
-            }
-            if by_name[name].settings.get("targets") == BASELINE:
-                items = [dataclasses.replace(item, references=()) for item in items]
-            asking = Asking(how, by_name[name], about["salt"])
-            calls += _calls(asking, items, answers, opponents[name], job)
+        opponents: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        for one in answered:
+            theirs = one.against(against) if how.kind == "pairwise" else {}
+            asking = Asking(how, one.task, about["salt"])
+            calls += _calls(asking, one.only(only), theirs, job)
+            opponents[one.task.name] = theirs
         yield Work(place, kept | about, how, calls, opponents)
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """One task of the run: what was asked that anybody answered, and what each system said."""
+
+    task: Task
+    items: list[Item]
+    texts: Texts
+
+    def only(self, systems: Collection[str | None] | None) -> _Answered:
+        """Return the same with the answers of some systems; None means all."""
+        if systems is None:
+            return self
+        kept = {name: said for name, said in self.texts.items() if name in systems}
+        return dataclasses.replace(self, texts=kept)
+
+    def against(self, against: str | None) -> Mapping[str, tuple[str, ...]]:
+        """Return the opponent's answers by sample id."""
+        system = None if against == BASE else against
+        if system in self.texts:
+            return self.texts[system]
+        if against == TARGETS:
+            return _own_references(self.items)
+        if against == BASE or against is None or not Path(against).is_file():
+            return {}
+        return read_reference(Path(against), self.items)
+
+
+def _answered(
+    rundir: RunDir, manifest: Mapping[str, Any], names: Collection[str]
+) -> list[_Answered]:
+    """Return those of a run's tasks (all, or the named ones) that have generated answers."""
+    tasks = [task_of(fields) for fields in manifest["tasks"]]
+    if strange := set(names) - {task.name for task in tasks}:
+        known = ", ".join(task.name for task in tasks)
+        raise UsageError(f"--task {min(strange)}: the run has {known}")
+    found = []
+    with Store(rundir.store) as store:
+        samples = store.samples()
+        for task in tasks:
+            if names and task.name not in names:
+                continue
+            texts = texts_of(samples[task.name], dict(store.asked(task.name)), store)
+            if known_ids := {name for by_id in texts.values() for name in by_id}:
+                items = [item_of(s) for s in samples[task.name].values() if s.id in known_ids]
+                found.append(_Answered(task, items, texts))
+    if not found:
+        raise RunError(f"{rundir.path}: none of the tasks has generated answers to judge")
+    return found
 
 
 def estimate(job: Judging) -> dict[str, Any]:
@@ -228,20 +258,6 @@ def _opponents(
     yield against, None
 
 
-def _texts_against(
-    against: str | None, items: Sequence[Item], texts: Mapping[str | None, Any]
-) -> dict[str, tuple[str, ...]]:
-    """Return the opponent's answers by sample id."""
-    system = None if against == BASE else against
-    if system in texts:
-        return dict(texts[system])
-    if against == TARGETS:
-        return _own_references(items)
-    if against == BASE or against is None or not Path(against).is_file():
-        return {}
-    return read_reference(Path(against), items)
-
-
 def _file_sha256(against: str | None) -> str | None:
     """Return the hash of a file of reference answers: a changed one is another opponent."""
     return file_sha256(Path(against)) if against and Path(against).is_file() else None
@@ -259,17 +275,15 @@ def _own_references(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
 
 
 def _calls(
-    asking: Asking,
-    items: Sequence[Item],
-    answers: Mapping[str | None, Mapping[str, tuple[str, ...]]],
-    opponents: Mapping[str, tuple[str, ...]],
-    job: Judging,
+    asking: Asking, one: _Answered, opponents: Mapping[str, tuple[str, ...]], job: Judging
 ) -> list[Call]:
     """Return one task's calls: the systems', then those of null answers on some of the items."""
-    chosen = list(items)
+    chosen = list(one.items)
+    if one.task.settings.get("targets") == BASELINE:
+        chosen = [dataclasses.replace(item, references=()) for item in chosen]
     if job.limit is not None:
         chosen = random.Random(job.seed).sample(chosen, min(job.limit, len(chosen)))
-    calls = list(asking.calls(chosen, answers, opponents, job.seed))
+    calls = list(asking.calls(chosen, one.texts, opponents, job.seed))
     some = random.Random(job.seed + 1).sample(chosen, min(job.nulls, len(chosen)))
     nulls: dict[str | None, dict[str, tuple[str, ...]]] = {}
     for name, text in NULLS.items() if asking.judge.engine != "labels" else ():

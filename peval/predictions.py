@@ -27,6 +27,7 @@ from peval.logged import Logged, completions, is_logged, read_logged
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, record
 from peval.scoring import rule_of
+from peval.spoken import turns_of
 from peval.store import Store
 from peval.types import Adapter, Completion, Drawn, Request, Sample, Task
 from peval.version import __version__
@@ -40,7 +41,10 @@ UNKNOWN = ("truncated", "tokens")
 
 @dataclass(frozen=True)
 class Given:
-    """The predictions of a file: one text or more by sample id, or what lm-eval logged."""
+    """The predictions of a file by sample id, or what lm-eval logged.
+
+    Several texts are the answers to a conversation's turns, or programs for one problem.
+    """
 
     name: str
     path: Path
@@ -69,8 +73,9 @@ def import_predictions(
         JSON lines or a JSON list, plain or gzipped, each with ``id`` (or ``task_id``) and
         ``prediction`` (or ``completion``, ``solution``, ``response`` or ``output``), or lm-eval's
         ``samples_*.jsonl``. Where no id is given, ``prompt``, or ``instruction`` and ``input``,
-        name the sample by its text. Samples without a prediction stay unanswered and are never
-        averaged.
+        name the sample by its text. For tasks of several turns ``outputs`` lists the answer to
+        each, or the lines are FastChat's, with ``question_id`` and ``choices``. Samples without a
+        prediction stay unanswered and are never averaged.
     task
         Says which data is asked, and how answers are scored.
     consent
@@ -81,7 +86,8 @@ def import_predictions(
     Raises
     ------
     DataError
-        A file is missing, empty or malformed, an id stands in it twice, or none is known.
+        A file is missing, empty or malformed, an id stands in it twice, none is known, or not
+        every turn is answered.
     TaskError
         The task scores likelihoods.
     """
@@ -91,6 +97,8 @@ def import_predictions(
     ids = {_words(sample.input): sample.id for sample in samples}
     given = [_given(name, path, task, ids) for name, path in files_by_name.items()]
     _check_scores_texts(task, samples, all(one.logged for one in given))
+    if not _has_several(task):
+        _check_turns(task, samples, given)
     if is_code(task):
         task = _drawn(task, given, samples)
     task = scored_by_counts(task, {one.path: one.texts for one in given})
@@ -192,10 +200,10 @@ def read_predictions(
     """
     found: dict[str, tuple[str, ...]] = {}
     for where, row in _records(path):
-        key, prediction = _prediction(row, where, ids)
+        key, texts = _prediction(row, where, ids)
         if key in found and not several:
             raise DataError(f"{where}: the id {key!r} stands in an earlier line too")
-        found[key] = (*found.get(key, ()), prediction)
+        found[key] = (*found.get(key, ()), *texts)
     if not found:
         raise DataError(f"{path}: no lines; expected objects with 'id' and 'prediction'")
     return found
@@ -259,6 +267,9 @@ NAMES = ("prediction", "completion", "solution", "gold_label", "response", "outp
 """What fields with a prediction are called; ``gold_label`` is HANS's own name."""
 
 
+IDS = ("id", "task_id", "pairID", "index", "question_id")
+
+
 def _words(text: str) -> str:
     return " ".join(text.split())
 
@@ -272,24 +283,29 @@ def _asked(record: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
     return next(known, texts[0] if texts else None)
 
 
-def _prediction(record: object, where: str, ids: Mapping[str, str]) -> tuple[str, str]:
+def _prediction(record: object, where: str, ids: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
-    key = record.get("id", record.get("task_id", record.get("pairID", record.get("index"))))
+    key = next((record[name] for name in IDS if name in record), None)
     if key is None:
         key = _asked(record, ids)
-    prediction = counted(record, where)
-    if prediction is None:
-        prediction = next((record[name] for name in NAMES if name in record), None)
     if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
         raise DataError(f"{where}: field 'id' must be text or a whole number")
-    if not isinstance(prediction, str):
-        raise DataError(f"{where}: field 'prediction' must be text")
+    texts = turns_of(record, where) or (_text(record, where),)
     try:
-        f"{key}{prediction}".encode()
+        f"{key}{''.join(texts)}".encode()
     except UnicodeEncodeError:
         raise DataError(f"{where}: holds half a character (a lone surrogate); mend it") from None
-    return str(key), prediction
+    return str(key), texts
+
+
+def _text(record: Mapping[str, object], where: str) -> str:
+    found: object = counted(record, where)
+    if found is None:
+        found = next((record[name] for name in NAMES if name in record), None)
+    if not isinstance(found, str):
+        raise DataError(f"{where}: field 'prediction' must be text")
+    return found
 
 
 def named_files(predictions: Sequence[str | Path]) -> dict[str, Path]:
@@ -327,14 +343,24 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _check_scores_texts(task: Task, samples: Sequence[Sample], are_logged: bool = False) -> None:
     for sample in samples:
-        if sample.follow_ups:
-            raise TaskError(f"{task.name} is asked in several turns, which predictions do not hold")
         if are_logged and sample.queries:
             continue
         asked = sample.queries
         by_likelihood = any(q.continuations or q.rolling for q in asked) and not sample.choices
         if by_likelihood or len(asked) > 1:
             raise TaskError(f"{task.name} is scored by likelihoods, which predictions do not hold")
+
+
+def _check_turns(task: Task, samples: Sequence[Sample], given: Sequence[Given]) -> None:
+    """Raise DataError where a conversation has more or fewer answers than turns."""
+    for one in given:
+        for sample in samples:
+            n, n_turns = len(one.texts.get(sample.id, ())), 1 + len(sample.follow_ups)
+            if n not in (0, n_turns):
+                raise DataError(
+                    f"{one.path}: sample {sample.id!r} of {task.name} has {n_turns} turns, and "
+                    f"here {n} answers; list the answer to each turn in 'outputs'"
+                )
 
 
 def _unknown(given: Given, samples: Sequence[Sample]) -> int:
@@ -353,17 +379,24 @@ def _rows(
 ) -> Iterator[tuple[Request, Completion | None]]:
     """Yield a request for each sample (for each of its queries), answered where it can be."""
     for sample in samples:
-        n_parts = max(1, len(sample.queries))
+        n_parts = max(1, len(sample.queries)) + len(sample.follow_ups)
         keys = [_key(given, task, sample, part) for part in range(n_parts)]
         said: Sequence[Completion | None] = [None] * n_parts
         if texts := given.texts.get(sample.id):
-            more = tuple(Drawn(text, (), "stop") for text in texts[1:])
-            said = [Completion(keys[0], texts[0], (), "stop", more=more)]
+            said = _completions(keys, texts)
         elif logged := given.logged.get(sample.id):
             said = completions(sample, keys, logged)
         how = task.profile.decoding
         for part, (key, one) in enumerate(zip(keys, said, strict=True)):
             yield Request(key, task.name, sample.id, given.name, (), how, part=part), one
+
+
+def _completions(keys: Sequence[str], texts: Sequence[str]) -> list[Completion]:
+    """Return an answer to each turn, or all answers drawn to the only one."""
+    if len(keys) > 1:
+        return [Completion(key, text, (), "stop") for key, text in zip(keys, texts, strict=True)]
+    more = tuple(Drawn(text, (), "stop") for text in texts[1:])
+    return [Completion(keys[0], texts[0], (), "stop", more=more)]
 
 
 def _key(given: Given, task: Task, sample: Sample, part: int) -> str:

@@ -26,6 +26,7 @@ from peval.judge_check import ASKED, ATTACKS
 from peval.judge_plan import Judging, estimate
 from peval.judge_run import judge
 from peval.judging.place import Place, places, texts_of
+from peval.judging.template import escaped
 from peval.progress import Silent
 from peval.results import load_results
 from peval.rundir import RunDir
@@ -509,6 +510,31 @@ def test_both_turns_of_mt_bench_are_asked_as_fastchat_asks(
     assert len(turns) == 2 * 9 and turns[(None, 2)] | {"n": 80, "n_dropped": 0} == turns[(None, 2)]
     assert turns[("math", 2)]["mean"] == 7.0 and turns[("math", 2)]["n"] == 10
     assert "turn by turn" in (run / "report.md").read_text()
+
+
+def test_fastchats_answers_are_judged_turn_by_turn(tmp_path: Path, shared_data: Path) -> None:
+    path = shared_data / "mt_bench" / "reference_answer" / "gpt-4.jsonl"
+    run = tmp_path / "run"
+    api.score_predictions([path], "mt-bench", data_dir=str(shared_data), out=str(run))
+    server = JudgeServer(lambda prompt: "Rating: [[9]]")
+    with serving(server) as url:
+        judge(job(run, url, judge="mt-bench-single", nulls=0), Silent())
+        judge(job(run, url, judge="mt-bench-pairwise", nulls=0, against=str(path)), Silent())
+    rows = list(map(json.loads, path.read_text().splitlines()))
+    asked = [call["messages"][-1]["content"] for call in server.calls]
+    assert len(asked) == 60  # the same answers beside themselves are ties that ask nobody
+    for row in rows:
+        first, second = map(escaped, row["choices"][0]["turns"])
+        mine = [text for text in asked if f"\n{first}\n" in text]
+        assert len(mine) == 2 and sum(f"\n{second}\n" in text for text in mine) == 1
+    by_judge = {s["judge"]: s for s in load_results(run / "results.json").judged["sections"]}
+    assert system(by_judge["mt-bench-single"], "gpt-4")["mean"] == 9.0
+    assert by_judge["mt-bench-pairwise"]["n_identical"] == 30
+    path = tmp_path / "first-turns.jsonl"
+    lines = [{"id": row["question_id"], "output": "Yes."} for row in rows]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(DataError, match="has 2 turns, and here 1 answers; list the answer"):
+        judge(job(run, url, judge="mt-bench-pairwise", against=str(path)), Silent())
 
 
 def test_stopped_and_killed_it_goes_on_where_it_was(run: Path) -> None:

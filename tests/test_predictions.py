@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -255,6 +256,35 @@ def test_alpaca_evals_list_of_outputs(tmp_path: Path) -> None:
     said.write_text('{"instruction": "Say hello."}')
     with pytest.raises(DataError, match="must be a JSON list of objects"):
         import_predictions({"model_outputs": said}, task, None, tmp_path / "other")
+
+
+def test_fastchats_answers_in_two_turns(shared_data: Path, tmp_path: Path) -> None:
+    """GPT-4's published answers to 30 of MT-Bench's questions, as FastChat's files hold them."""
+    path = shared_data / "mt_bench" / "reference_answer" / "gpt-4.jsonl"
+    task = chosen_task("mt-bench", None, None, None)
+    run = import_predictions(named_files([path]), task, shared_data, tmp_path / "run")
+    found = conclude(run).estimate("mt-bench", "characters", "gpt-4")
+    assert (found.n_items, found.n_missing) == (30, 50)
+    rows = list(map(json.loads, path.read_text().splitlines()))
+    lengths = [sum(map(len, row["choices"][0]["turns"])) / 2 for row in rows]
+    assert found.value == pytest.approx(sum(lengths) / 30)
+
+
+@pytest.mark.parametrize(
+    ("record", "message"),
+    [
+        ({"outputs": ["Red."]}, "'a' of asks has 2 turns, and here 1 answers; list the answer to"),
+        ({"output": "Red."}, "'a' of asks has 2 turns, and here 1 answers"),
+        ({"outputs": ["Red.", 2]}, "said.jsonl:1: field 'outputs' must be a list of texts, one"),
+        ({"choices": []}, "said.jsonl:1: field 'choices' must hold one conversation"),
+        ({"choices": [{"turns": "Red."}]}, "said.jsonl:1: field 'turns' must be a list of texts"),
+        ({"choices": [{"turns": ["a", "b"]}] * 2}, "field 'choices' must hold one conversation"),
+    ],
+)
+def test_a_conversation_that_does_not_fit_is_named(tmp_path, record, message):
+    asks = write(tmp_path / "asks.jsonl", {"id": "a", "turns": ["Name one.", "Why?"]})
+    with pytest.raises(DataError, match=re.escape(message)):
+        score(tmp_path, str(asks), {"id": "a", **record})
 
 
 @pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")

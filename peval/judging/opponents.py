@@ -9,13 +9,15 @@ from typing import Any
 
 from peval.errors import DataError
 from peval.judging.questions import Item
+from peval.spoken import turns_of
 
 
 def read_reference(path: Path, items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
-    """Read reference answers, as JSON (AlpacaEval's model outputs) or JSON lines.
+    """Read reference answers, as JSON (AlpacaEval's model outputs) or JSON lines (FastChat's).
 
-    A record has ``output`` (or ``outputs``, one for each turn) and either ``id`` or
-    ``instruction``, which must be the sample's own words; a record with both must agree.
+    A record has ``output`` (or ``outputs``, one for each turn, or FastChat's ``choices``) and
+    either ``id`` (``question_id``) or ``instruction``, which must be the sample's own words; a
+    record with both must agree.
 
     Raises
     ------
@@ -26,16 +28,19 @@ def read_reference(path: Path, items: Sequence[Item]) -> dict[str, tuple[str, ..
     by_prompt: dict[str, tuple[str, ...]] = {}
     prompt_of: dict[str, str] = {}
     for at, record in enumerate(_records(path), start=1):
-        texts = record.get("outputs", [record.get("output")])
-        if not (isinstance(texts, list) and texts and all(isinstance(t, str) for t in texts)):
-            raise DataError(f"{path}: record {at} has no output")
-        if "id" in record:
-            by_id[str(record["id"])] = tuple(texts)
+        texts = turns_of(record, f"{path}: record {at}")
+        if texts is None:
+            if not isinstance(record.get("output"), str):
+                raise DataError(f"{path}: record {at} has no output")
+            texts = (record["output"],)
+        name = record.get("id", record.get("question_id"))
+        if name is not None:
+            by_id[str(name)] = texts
         if isinstance(record.get("instruction"), str):
-            by_prompt[_plain(record["instruction"])] = tuple(texts)
-            if "id" in record:
-                prompt_of[str(record["id"])] = _plain(record["instruction"])
-    found = {}
+            by_prompt[_plain(record["instruction"])] = texts
+            if name is not None:
+                prompt_of[str(name)] = _plain(record["instruction"])
+    found: dict[str, tuple[str, ...]] = {}
     missing, other = [], []
     for item in items:
         name, asked = item.sample.id, {_plain(item.turns[0]), _plain(item.sample.input)}
@@ -54,6 +59,13 @@ def read_reference(path: Path, items: Sequence[Item]) -> dict[str, tuple[str, ..
             f"{path}: {what} for {n:,} of {len(items):,} samples, such as {names[0]!r}; give the "
             "reference answers to this very task"
         )
+    for item in items:
+        n, n_turns = len(found[item.sample.id]), len(item.turns)
+        if n != n_turns:
+            raise DataError(
+                f"{path}: sample {item.sample.id!r} has {n_turns} turns, and here {n} answers; "
+                "list the answer to each turn in 'outputs'"
+            )
     return found
 
 
