@@ -93,6 +93,14 @@ def _check_draws(job: Job, tasks: Sequence[Task]) -> None:
         )
 
 
+def answered_once(job: Job, task: Task) -> tuple[str, ...]:
+    """Return a note on a task that several answers were asked for and that takes one."""
+    if job.samples_per_prompt == 1 or task.metrics == OPEN_METRICS:
+        return ()
+    return (f"--samples-per-prompt {job.samples_per_prompt} is for open prompts: this task is "
+            "answered as its profile says",)  # fmt: skip
+
+
 def _drawing(task: Task, decoding: Decoding, n: int) -> Decoding:
     """Return how several answers are drawn for each prompt."""
     if decoding.temperature == 0:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from peval import conclude, turns
+from peval.asked import answered_once
 from peval.chat import Voice, voice_for
 from peval.choices import prompts_of
 from peval.datasets.records import read_records
@@ -69,7 +70,9 @@ def planned(setup: Setup, store: Store, engine: Engine) -> list[Request]:
         engine.launch()
     data, requests = plan_requests(setup)
     absent = {task: dataset.absent for task, dataset in data.items()}
-    notes = {task: dataset.notes for task, dataset in data.items()}
+    notes = {
+        task.name: (*data[task.name].notes, *answered_once(setup.job, task)) for task in setup.tasks
+    }
     found = {PLANNED: absent, "notes": notes, "overlap": overlap_of(setup, data)}
     setup.rundir.write_manifest(setup.rundir.read_manifest() | found)
     store.put_plan({task: dataset.samples for task, dataset in data.items()}, requests)

@@ -183,6 +183,23 @@ def test_draws_that_cannot_be_are_refused(tmp_path, monkeypatch, options, why):
         score(monkeypatch, Draws(), tmp_path / "run", **{"samples_per_prompt": 3, **options})
 
 
+def test_where_suites_mix_only_open_prompts_are_drawn_several_times(tmp_path, monkeypatch):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"input": "a", "output": "b"}\n')
+    run = tmp_path / "run"
+    found = score(monkeypatch, Draws(), run, tasks=(str(PROMPTS), str(path)), samples_per_prompt=3)
+    requests, completions = stored(run)
+    drawn = {r.task: len(completions[r.key].drawn) for r in requests if r.part == 0}
+    assert drawn == {"turns": 3, "own": 1}
+    assert found.estimate("own", "exact_match").n_items == 1
+    assert "|decoding:t0.7s0n3," in found.estimate("turns", "loops").signature
+    assert "|decoding:t0.7s0," in found.estimate("own", "exact_match").signature
+    assert (
+        "1 item, profile `vicuna`. **--samples-per-prompt 3 is for open prompts: this task is "
+        "answered as its profile says.**" in (run / "report.md").read_text()
+    )
+
+
 def test_a_shorter_longest_answer_is_asked_for_and_said(tmp_path, monkeypatch):
     found = score(monkeypatch, Draws(), tmp_path / "run", max_tokens=9, samples_per_prompt=3)
     requests, _ = stored(tmp_path / "run")

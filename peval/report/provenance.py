@@ -98,6 +98,6 @@ def data_lines(view: View) -> list[Text]:
             *((". ", Strong(_absent(absent))) if absent
               else ()),
             ".",
-            *(Strong(f" {note}.") for note in task.get("notes", ())),
+            *(part for note in task.get("notes", ()) for part in (" ", Strong(f"{note}."))),
         ))  # fmt: skip
     return lines
