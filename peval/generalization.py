@@ -97,7 +97,7 @@ def _pair(
     estimates: Mapping[tuple[str, str | None], Estimate],
 ) -> Record:
     (inner, systems), (outer, others) = parts[one.name], parts[other.name]
-    inside, outside = ({s.input for s in many if s.input} for many in (inner, outer))
+    inside, outside = set(_sentences(inner)), _sentences(outer)
     found = {
         name: (estimates.get((one.name, name)), estimates.get((other.name, name)))
         for name in systems
@@ -105,7 +105,7 @@ def _pair(
     return {
         "in_domain": one.name,
         "out_of_domain": other.name,
-        "n_shared": len(inside & outside),
+        "n_shared": sum(sentence in inside for sentence in outside),
         "n_out": len(outside),
         "systems": [
             {"adapter": name}
@@ -114,6 +114,12 @@ def _pair(
             if a is not None and b is not None and None not in (a.value, b.value)
         ],
     }
+
+
+def _sentences(samples: Sequence[Sample]) -> list[str]:
+    """Return what a set says, as often as it does; contexts ask the same once more each."""
+    once = {s.id.removeprefix(f"{s.cluster}/"): s.input for s in samples}
+    return [sentence for sentence in once.values() if sentence]
 
 
 Answered = tuple[Sequence[Sample], Answers]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -155,6 +156,81 @@ def test_paws_loses_the_marks_of_bytes(tmp_path: Path) -> None:
     (row,) = rows("paws-qqp", "validation", tmp_path)
     assert row.texts == ("What is it ?", "It 's what ?")
     assert row.label == "not_duplicate"
+    (tmp_path / "dev_and_test.tsv").write_text(
+        "id\tsentence1\tsentence2\tlabel\n1\tWhat is it ?\tbe it so\t1\n"
+    )
+    assert rows("paws-qqp", "validation", tmp_path)[0].texts == ("What is it ?", "be it so")
+
+
+HUB = {
+    "mnli/validation_matched": ("mnli-matched", {"premise": "P.", "hypothesis": "H.", "label": 2}),
+    "mnli/validation_mismatched": ("mnli-mismatched", {"premise": "P.", "hypothesis": "H.",
+                                                       "label": 2}),
+    "hans/plain_text/validation": ("hans", {"premise": "P.", "hypothesis": "H.", "label": 1,
+                                            "heuristic": "constituent", "subcase": "cn_adverb"}),
+    "cola/validation": ("cola", {"sentence": "P.", "label": 1}),
+    "cola_ood/validation": ("cola-ood", {"sentence": "P.", "label": 1}),
+    "rte/validation": ("rte", {"sentence1": "P.", "sentence2": "H.", "label": 1}),
+    "qqp/validation": ("qqp", {"question1": "P.", "question2": "H.", "label": 1}),
+    "paws_qqp/validation": ("paws-qqp", {"sentence1": "P.", "sentence2": "H.", "label": 1}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["parquet", "jsonl"])
+@pytest.mark.parametrize("place", HUB)
+def test_the_hubs_form_of_every_data_set(place: str, form: str, tmp_path: Path) -> None:
+    """Rows as the hub's configurations have them, beside those without a label."""
+    name, row = HUB[place]
+    texts = ("P.",) if "sentence" in row else ("P.", "H.")
+    table = [row | {"idx": 0}, row | {"idx": 1, "label": -1}, row | {"idx": 2}]
+    path = tmp_path / place
+    path.parent.mkdir(parents=True)
+    if form == "jsonl":
+        path.with_suffix(".jsonl").write_text("\n".join(map(json.dumps, table)))
+    else:  # in two parts
+        for part in (0, 1):
+            pyarrow.parquet.write_table(
+                pyarrow.Table.from_pylist(table[part * 2 : part * 2 + 2]),
+                tmp_path / f"{place}-0000{part}-of-00002.parquet",
+            )
+    if name == "qqp":
+        shutil.copytree(tmp_path / "qqp", tmp_path / "train")
+        for file in (tmp_path / "train").iterdir():
+            file.rename(tmp_path / "qqp" / file.name.replace("validation", "train"))
+    task = catalog.load_task(name, "lowres-2024")
+    samples = nlu.read(task, tmp_path)
+    assert [s.id for s in samples] == ["0", "2"]
+    label = nlu.labels_of(task)[row["label"]]  # type: ignore[call-overload]
+    assert {(s.input, s.targets) for s in samples} == {("\n".join(texts), (label,))}
+    assert len(nlu.files_of(task, tmp_path)) == (1 if form == "jsonl" else 2) * (
+        2 if name == "qqp" else 1
+    )
+
+
+def test_glues_validation_is_never_taken_for_sentences_out_of_domain(tmp_path: Path) -> None:
+    """CoLA's sets have the same columns; only their names tell them apart."""
+    write_cola(tmp_path)
+    shutil.rmtree(tmp_path / "cola_ood")
+    task = catalog.load_task("cola-ood")
+    with pytest.raises(DataError, match="no validation file of cola-ood; put out_of_domain_dev"):
+        nlu.read(task, tmp_path)
+    with pytest.raises(DataError, match="no validation file of cola-ood"):
+        nlu.read(task, tmp_path / "cola")
+    (tmp_path / "cola" / "out_of_domain_dev.tsv").write_text("gj04\t1\t\tOther.\n")
+    (sample,) = nlu.read(task, tmp_path)
+    assert sample.input == "Other."
+
+
+def test_qqps_broken_lines_are_left_out_as_on_the_hub(tmp_path: Path) -> None:
+    """A question with a line break in it makes two lines of too few fields."""
+    header = "id\tqid1\tqid2\tquestion1\tquestion2\tis_duplicate"
+    broken = ["2\t3\t4\tWho\tis he", "or she?\t1"]
+    lines = [header, "1\t1\t2\tWhy?\tHow?\t0", *broken, "3\t5\t6\t\tWhat?\t1"]
+    (tmp_path / "dev.tsv").write_text("\n".join(lines) + "\n")
+    found = rows("qqp", "validation", tmp_path)
+    assert [(r.texts, r.label) for r in found] == [
+        (("Why?", "How?"), "not_duplicate"), (("", "What?"), "duplicate"),
+    ]  # fmt: skip
 
 
 def icl(shots: int, contexts: int = 2, name: str = "cola") -> Task:

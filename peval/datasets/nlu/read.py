@@ -12,7 +12,7 @@ from typing import cast
 from peval.datasets import places
 from peval.datasets.nlu.contexts import draw, qqp_subset
 from peval.datasets.nlu.patterns import Pattern, for_head, pattern_of
-from peval.datasets.nlu.rows import Row, file_of, rows
+from peval.datasets.nlu.rows import Row, files_for, rows
 from peval.datasets.nlu.sources import SOURCES
 from peval.errors import DataError, TaskError
 from peval.types import Labelling, Sample, Task
@@ -58,12 +58,12 @@ def read(task: Task, data_dir: Path | None) -> tuple[Sample, ...]:
 def files_of(task: Task, data_dir: Path | None) -> tuple[Path, ...]:
     """Return the files that `read` would read; raises as it does."""
     folder = _folder(task, data_dir)
-    found = [file_of(_data(task), "validation", folder)]
+    asked = [(_data(task), "validation")]
     if without := task.settings.get("without"):
-        found.append(file_of(str(without), "validation", folder))
-    if _shots(task):
-        found.append(file_of(SOURCES[_data(task)].train, "train", folder))
-    return tuple(found)
+        asked.append((str(without), "validation"))
+    if _shots(task) or task.settings.get("subset"):
+        asked.append((SOURCES[_data(task)].train, "train"))
+    return tuple(file for one in asked for file in files_for(*one, folder))
 
 
 def expand(task: Task, shots: Sequence[int], contexts: int, as_sequence: bool) -> list[Task]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ from peval.datasets import files
 from peval.datasets.nlu.sources import SOURCES, Source
 from peval.errors import DataError
 
+# PAWS-QQP was written as the representation of Python bytes.
+_BYTES = re.compile(r"""b(['"]).*\1""", re.DOTALL)
 _NO_LABEL = ("-", "-1", "hidden")  # MultiNLI's pairs without a majority; the hub's unlabelled rows
 
 
@@ -29,8 +33,8 @@ class Row:
     subcase: str = ""
 
 
-def file_of(data_set: str, split: str, folder: Path) -> Path:
-    """Return the file of a split.
+def files_for(data_set: str, split: str, folder: Path) -> tuple[Path, ...]:
+    """Return the file of a split, or its parts in their order.
 
     Raises
     ------
@@ -39,11 +43,11 @@ def file_of(data_set: str, split: str, folder: Path) -> Path:
     """
     source = SOURCES[data_set]
     names = source.files[split]
-    for place in [*(folder / inner for inner in source.folders), folder]:
-        for name in names:
+    for number, place in enumerate([*(folder / inner for inner in source.folders), folder]):
+        for name in source.telling if source.telling and number else names:
             for pattern in (name, name + ".gz"):
                 if found := sorted(place.glob(pattern)):
-                    return found[0]
+                    return tuple(found)
     raise DataError(
         f"{folder}: no {split} file of {data_set}; put {' or '.join(names[:3])} into "
         f"{folder / source.folders[0]}"
@@ -58,12 +62,12 @@ def rows(data_set: str, split: str, folder: Path) -> tuple[Row, ...]:
     DataError
         The file is missing, or a row lacks a field or has an unknown label: names row and field.
     """
-    source, path = SOURCES[data_set], file_of(data_set, split, folder)
-    records = enumerate(_records(path, source))
+    source, paths = SOURCES[data_set], files_for(data_set, split, folder)
+    records = enumerate(chain.from_iterable(_records(path, source) for path in paths))
     found = [_row(record, where, number, source) for number, (where, record) in records]
     labelled = tuple(row for row in found if row is not None)
     if not labelled:
-        raise DataError(f"{path}: no labelled rows")
+        raise DataError(f"{paths[0]}: no labelled rows")
     return labelled
 
 
@@ -109,6 +113,8 @@ def _tabular(path: Path, source: Source) -> Iterator[tuple[str, Mapping[str, Any
         if not columns:
             columns = cells
             continue
+        if len(cells) < len(columns) and source.is_torn:
+            continue
         if len(cells) < len(columns):
             raise DataError(f"{where}: {len(cells)} fields; expected {len(columns)}: "
                             f"{', '.join(columns)}")  # fmt: skip
@@ -121,7 +127,9 @@ def _row(record: Mapping[str, Any], where: str, number: int, source: Source) -> 
     if str(label) in _NO_LABEL:
         return None
     is_key = not any(name in record for names in source.texts for name in names)
-    texts = () if is_key else tuple(_text(record, n, where, source) for n in source.texts)
+    texts = () if is_key else tuple(_text(record, names, where) for names in source.texts)
+    if texts and not any(texts):
+        raise DataError(f"{where}: field '{source.texts[0][0]}' is empty")
     return Row(
         id=str(next((record[name] for name in source.id if name in record), number)),
         number=number,
@@ -132,12 +140,11 @@ def _row(record: Mapping[str, Any], where: str, number: int, source: Source) -> 
     )
 
 
-def _text(record: Mapping[str, Any], names: tuple[str, ...], where: str, source: Source) -> str:
+def _text(record: Mapping[str, Any], names: tuple[str, ...], where: str) -> str:
     text = _field(record, names, where)
-    if not isinstance(text, str) or not text:
-        raise DataError(f"{where}: field '{names[0]}' must be text that is not empty")
-    # PAWS-QQP was written as the representation of Python bytes.
-    return text[2:-1] if source.has_bytes else text
+    if not isinstance(text, str):
+        raise DataError(f"{where}: field '{names[0]}' must be text")
+    return text[2:-1] if _BYTES.fullmatch(text) else text
 
 
 def _label(value: object, source: Source, where: str) -> str:

@@ -1,6 +1,7 @@
 """Where each data set's splits lie, in the hub's form and in the original files, and their columns.
 
-Hub forms: nyu-mll/glue (configurations mnli, cola, rte, qqp) and jhu-cogsci/hans. Original files:
+Hub forms: nyu-mll/glue (configurations mnli, cola, rte, qqp), jhu-cogsci/hans, and for the two that
+have none there, rows with the same columns. Original files:
 MultiNLI 1.0 and GLUE's archive, github.com/tommccoy1/hans, the CoLA release, and
 github.com/uds-lsv/llmft at 3acc389 for CoLA's out-of-domain set and PAWS-QQP.
 """
@@ -18,7 +19,9 @@ class Source:
     ``files`` are names by split, tried in their order, each beside or below the data folder.
     ``label_names`` give the labels in the order of their numbers. ``columns`` are those of a file
     without a header. ``train`` is the data set whose training split gives demonstrations.
-    ``has_bytes``: texts are written b'like this'.
+    ``is_torn``: lines that lack fields are left out, as `datasets` does with GLUE's QQP, whose
+    questions hold line breaks. ``telling`` names mean this data set wherever they lie; others do
+    so in its first folder alone.
     """
 
     folders: tuple[str, ...]
@@ -29,11 +32,14 @@ class Source:
     label: tuple[str, ...] = ("gold_label", "label")
     id: tuple[str, ...] = ("pairID", "idx", "index", "id")
     columns: tuple[str, ...] = ()
-    has_bytes: bool = False
+    is_torn: bool = False
+    telling: tuple[str, ...] = ()
 
 
 def _hub(split: str, *original: str) -> tuple[str, ...]:
-    forms = (f"{split}.jsonl", f"{split}.parquet", f"{split}-*.parquet", f"data/{split}-*.parquet")
+    parts = f"{split}-*.parquet"
+    forms = (f"{split}.jsonl", f"{split}.parquet", parts, f"data/{parts}", f"plain_text/{parts}",
+             f"plain_text/{split}.jsonl")  # fmt: skip
     return (*original, *forms)
 
 
@@ -44,7 +50,7 @@ _MNLI_TRAIN = _hub("train", "multinli_1.0_train.jsonl", "train.tsv", "multinli_1
 
 SOURCES: Mapping[str, Source] = {
     "mnli": Source(
-        folders=("mnli", "MNLI"),
+        folders=("mnli", "MNLI", "multinli_1.0"),
         files={
             "validation": _hub(
                 "validation_matched", "multinli_1.0_dev_matched.jsonl", "dev_matched.tsv",
@@ -56,7 +62,7 @@ SOURCES: Mapping[str, Source] = {
         texts=_PAIR, label_names=_NLI, train="mnli",
     ),
     "mnli-mismatched": Source(
-        folders=("mnli", "MNLI"),
+        folders=("mnli", "MNLI", "multinli_1.0"),
         files={"validation": _hub(
             "validation_mismatched", "multinli_1.0_dev_mismatched.jsonl", "dev_mismatched.tsv",
             "multinli_1.0_dev_mismatched.txt",
@@ -78,7 +84,8 @@ SOURCES: Mapping[str, Source] = {
     ),
     "cola-ood": Source(
         folders=("cola_ood", "cola", "CoLA", "cola_public/raw"),
-        files={"validation": ("out_of_domain_dev.tsv", "dev.tsv")},
+        files={"validation": _hub("validation", "out_of_domain_dev.tsv", "dev.tsv")},
+        telling=("out_of_domain_dev.tsv",),
         texts=(("sentence",),), label_names=("unacceptable", "acceptable"), train="cola",
         columns=_COLA_COLUMNS,
     ),
@@ -91,12 +98,12 @@ SOURCES: Mapping[str, Source] = {
         folders=("qqp", "QQP"),
         files={"validation": _hub("validation", "dev.tsv"), "train": _hub("train", "train.tsv")},
         texts=(("question1",), ("question2",)), label_names=("not_duplicate", "duplicate"),
-        train="qqp", label=("is_duplicate", "label"),
+        train="qqp", label=("is_duplicate", "label"), is_torn=True,
     ),
     "paws-qqp": Source(
         folders=("paws_qqp", "paws-qqp"),
-        files={"validation": ("dev_and_test.tsv",)},
+        files={"validation": _hub("validation", "dev_and_test.tsv")},
         texts=(("sentence1",), ("sentence2",)), label_names=("not_duplicate", "duplicate"),
-        train="qqp", has_bytes=True,
+        train="qqp",
     ),
 }  # fmt: skip
