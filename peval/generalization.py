@@ -3,7 +3,8 @@
 Works on scores alone. In domain and out of domain are different items, so the interval of their
 difference joins those of the two means (Zou and Donner 2008, the method of variance estimates
 recovery). Demonstrations are the same in both: there the difference is taken in each context, and
-its interval is that of contexts. The majority class is held against a system item by item.
+its interval is that of contexts, but no narrower than that of items, as contexts can agree by
+chance. The majority class is held against a system item by item.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from peval.stats.intervals import difference_interval
 from peval.types import Estimate, Sample, Task
 
 METRIC = "accuracy"
+Z = 1.96
 
 Record = dict[str, Any]
 Part = tuple[Sequence[Sample], Mapping[str | None, Answers]]
@@ -109,7 +111,12 @@ def _pair(
         "n_out": len(outside),
         "systems": [
             {"adapter": name}
-            | _gap(a, b, _contexts(one, (inner, systems[name]), (outer, others[name])))
+            | _gap(
+                a,
+                b,
+                _contexts(one, (inner, systems[name]), (outer, others[name])),
+                _reach(systems[name], others[name]),
+            )
             for name, (a, b) in found.items()
             if a is not None and b is not None and None not in (a.value, b.value)
         ],
@@ -146,20 +153,29 @@ def _means(samples: Sequence[Sample], answers: Answers) -> dict[str, float]:
     return {name: math.fsum(values) / len(values) for name, values in found.items()}
 
 
-def _gap(one: Estimate, other: Estimate, contexts: Sequence[Record]) -> Record:
+def _reach(one: Answers, other: Answers) -> float:
+    """Return how far the difference of two means is uncertain by their items alone."""
+    each = [values[~np.isnan(values)] for values in (one.values[METRIC], other.values[METRIC])]
+    return Z * math.sqrt(sum(float(v.var(ddof=1)) / len(v) for v in each if len(v) > 1))
+
+
+def _gap(one: Estimate, other: Estimate, contexts: Sequence[Record], least: float) -> Record:
     """Return both values and their difference, with its interval where there is one."""
     a, b = one.value or 0.0, other.value or 0.0
-    low, high = _of_contexts(contexts, b - a) if contexts else _joined(one, other)
+    low, high = _of_contexts(contexts, b - a, least) if contexts else _joined(one, other)
     said = {"contexts": list(contexts)} if contexts else {}
     return {"in_domain": a, "out_of_domain": b, "gap": b - a, "low": low, "high": high} | said
 
 
-def _of_contexts(contexts: Sequence[Record], gap: float) -> tuple[float | None, float | None]:
+def _of_contexts(
+    contexts: Sequence[Record], gap: float, least: float
+) -> tuple[float | None, float | None]:
     if len(contexts) < 2:
         return None, None
     differences = [one["out_of_domain"] - one["in_domain"] for one in contexts]
     found = difference_interval(differences, [one["context"] for one in contexts])
-    return gap + found.low - found.value, gap + found.high - found.value
+    half = max(least, found.value - found.low, found.high - found.value)
+    return max(-1.0, gap - half), min(1.0, gap + half)
 
 
 def _joined(one: Estimate, other: Estimate) -> tuple[float | None, float | None]:

@@ -189,7 +189,8 @@ def test_contexts_are_clusters_and_the_runs_of_a_base(words: Results, place: Pat
                 "cola-16-shot", "accuracy", row["adapter"], f"task:{one['context']}"
             )
             assert one["in_domain"] == pytest.approx(alone.value)
-        assert row["low"] <= row["gap"] <= row["high"]
+        # Contexts that agree by chance leave what so few sentences leave open.
+        assert row["high"] - row["low"] > 2 * 1.96 * (0.2 / N_ITEMS / N_CONTEXTS) ** 0.5
     report = (place / "run-words" / "report.md").read_text()
     assert f"| base | {N_CONTEXTS}\u00a0contexts |" in report
     assert "| lora, shots 64 | 2 |" in report

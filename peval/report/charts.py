@@ -104,11 +104,15 @@ class Strip:
 
 @dataclass(frozen=True)
 class Domains:
-    """Scores out of domain (y) against those in domain (x), a group for each setting."""
+    """Scores out of domain (y) against those in domain (x), a group for each setting.
+
+    ``majority`` is what one label always would score in domain and out of domain.
+    """
 
     x_title: str
     y_title: str
     groups: tuple[Line, ...]
+    majority: tuple[float, float]
 
 
 @dataclass(frozen=True)

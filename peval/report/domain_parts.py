@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from peval.generalization import METRIC
 from peval.report.charts import Domains, Line
-from peval.report.document import Cell, Column, Figure, Fold, Paragraph, Part, Table, Text, slug
-from peval.report.format import NONE
+from peval.report.document import Cell, Code, Column, Figure, Fold, Paragraph, Part, Table, slug
+from peval.report.format import NONE, points
 from peval.report.tables import N_OPEN, name_cell, text_cell, unbroken
 
 GROUPS_DRAWN = 12
@@ -28,13 +28,13 @@ def table(pair: Record, kept: dict[str, list[Record]]) -> Table:
     body = tuple(
         (text_cell(name), _counted(rows),
          _spread([r["in_domain"] for r in rows]), _spread([r["out_of_domain"] for r in rows]),
-         _points(sum(r["gap"] for r in rows) / len(rows)))
+         _in_points(sum(r["gap"] for r in rows) / len(rows)))
         for name, rows in kept.items()
     )  # fmt: skip
     return Table(
         slug("domains", pair["in_domain"], pair["out_of_domain"]),
-        f"{METRIC} on {pair['in_domain']} and {pair['out_of_domain']}: mean, maximum and standard "
-        "deviation over runs, or over the contexts of a system that stands alone",
+        f"{METRIC.capitalize()} on {pair['in_domain']} and {pair['out_of_domain']}: mean, maximum "
+        "and standard deviation over runs, or over the contexts of a system that stands alone",
         columns, body, N_OPEN,
     )  # fmt: skip
 
@@ -52,25 +52,27 @@ def _spread(values: Sequence[float]) -> Cell:
     return Cell((unbroken(said),), (mean, max(values), sd))
 
 
-def _points(value: float, low: float | None = None, high: float | None = None) -> Cell:
-    said = f"{100 * value:+.1f}"
+def _in_points(value: float, low: float | None = None, high: float | None = None) -> Cell:
+    said = points(value)
     if low is not None and high is not None:
-        said += f" [{100 * low:+.1f}, {100 * high:+.1f}]"
+        said += f" [{points(low)}, {points(high)}]"
     return Cell((unbroken(said),), (value,) if low is None else (value, low, high))
 
 
-def figure(pair: Record, kept: dict[str, list[Record]]) -> Figure:
-    """Return the scatter: x in domain, y out of domain."""
+def figure(pair: Record, kept: dict[str, list[Record]], majority: Mapping[str, float]) -> Figure:
+    """Return the scatter: x in domain, y out of domain, beside the majority class in both."""
     groups = tuple(
         Line(name, *(tuple(100 * r[key] for r in rows) for key in ("in_domain", "out_of_domain")))
         for name, rows in list(kept.items())[:GROUPS_DRAWN]
     )
     return Figure(
         slug("domains", pair["in_domain"], pair["out_of_domain"]),
-        f"{METRIC} on {pair['out_of_domain']} against {pair['in_domain']}: a small point a run, a "
-        "large one a mean; on the dashed line both are equal",
-        Domains(f"{pair['in_domain']}, percent", f"{pair['out_of_domain']}, percent", groups),
-    )
+        f"{METRIC.capitalize()} on {pair['out_of_domain']} against {pair['in_domain']}: a small "
+        "point a run, a large one a mean; dashed where both are equal, dotted what the majority "
+        "class scores",
+        Domains(f"{pair['in_domain']}, percent", f"{pair['out_of_domain']}, percent", groups,
+                (100 * majority[pair["in_domain"]], 100 * majority[pair["out_of_domain"]])),
+    )  # fmt: skip
 
 
 def runs(pair: Record) -> Table:
@@ -81,7 +83,7 @@ def runs(pair: Record) -> Table:
     )  # fmt: skip
     body = tuple(
         (name_cell(r["adapter"]), _percent(r["in_domain"]), _percent(r["out_of_domain"]),
-         _points(r["gap"], r["low"], r["high"]))
+         _in_points(r["gap"], r["low"], r["high"]))
         for r in pair["systems"]
     )  # fmt: skip
     return Table(
@@ -90,18 +92,25 @@ def runs(pair: Record) -> Table:
     )  # fmt: skip
 
 
-def gains(tasks: Sequence[Record]) -> Iterator[Table]:
-    """Yield a table of gains over the majority class for each task."""
-    for task in tasks:
-        columns = (Column(("run",), numeric=False),
-                   Column(("gain, points",), ("gain", "low", "high"), key="gain"))  # fmt: skip
-        body = tuple(
-            (name_cell(g["adapter"]), _points(g["value"], g["low"], g["high"]))
-            for g in task["gains"]
-            if g["value"] is not None
-        )
-        title: Text = (f"{task['task']}, where the majority class has {100 * task['value']:.1f} %",)
-        yield Table(slug("gains", task["task"]), str(title[0]), columns, body, N_OPEN)
+def gains(tasks: Sequence[Record]) -> Table:
+    """Return the gains over the majority class of every run on every task."""
+    columns = (
+        Column(("run",), numeric=False),
+        *(Column((Code(task["task"]), f", majority {100 * task['value']:.1f} %",),
+                 ("gain", "low", "high"), key=task["task"]) for task in tasks),
+    )  # fmt: skip
+    found = [{g["adapter"]: g for g in task["gains"]} for task in tasks]
+    systems = dict.fromkeys(name for of_task in found for name in of_task)
+    body = tuple(
+        (name_cell(name), *(_gain(of_task.get(name)) for of_task in found)) for name in systems
+    )
+    return Table("gains", "Gain over the majority class, in points", columns, body, N_OPEN)
+
+
+def _gain(found: Record | None) -> Cell:
+    if found is None or found["value"] is None:
+        return Cell((NONE,), (None, None, None))
+    return _in_points(found["value"], found["low"], found["high"])
 
 
 def agreement(found: Record) -> Iterator[Part]:

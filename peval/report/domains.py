@@ -15,6 +15,11 @@ N_NAMED = 6
 NAMES = ("method", "model")
 FOLLOWS = ("target_modules", "bytes", "trainable_share", "alpha", "rank")
 
+_ABOVE = Paragraph((
+    "Gains over the majority class, in points with 95 % intervals: item by item, against answering "
+    "one label always.",
+))  # fmt: skip
+
 Record = dict[str, Any]
 
 
@@ -25,9 +30,10 @@ def sections(view: View) -> Iterator[Section]:
         return
     groups = _groups(view)
     parts: list[Part] = [*_below(found, groups), _how(view)]
+    majority = {task["task"]: task["value"] for task in found["majority"]}
     for pair in found["pairs"]:
-        parts += _of_pair(pair, groups)
-    parts.append(Fold("Gains over the majority class", tuple(gains(found["majority"]))))
+        parts += _of_pair(pair, groups, majority)
+    parts += [_ABOVE, gains(found["majority"])]
     parts += [part for one in found.get("agreement", []) for part in agreement(one)]
     yield Section("In domain and out of domain", tuple(parts))
 
@@ -68,6 +74,8 @@ def _how(view: View) -> Paragraph:
     """Say which runs stand for what: checkpoints by a rule, copies once."""
     sweep = view.results.sweep
     said: list[Span] = ["Accuracy in percent. A gap is out of domain less in domain."]
+    if view.results.generalization["pairs"]:
+        said.append(" In the drawings a small point is a run and a large one a mean.")
     if sweep:
         rule = sweep["selection"]
         if rule["choices"] and rule["rule"] == "best":
@@ -105,7 +113,9 @@ def _is_below(runs: Sequence[str | None], gains: dict[str | None, Any]) -> bool:
     return bool(values) and sum(values) < 0
 
 
-def _of_pair(pair: Record, groups: dict[str, list[str | None]]) -> Iterator[Part]:
+def _of_pair(
+    pair: Record, groups: dict[str, list[str | None]], majority: dict[str, float]
+) -> Iterator[Part]:
     rows = {row["adapter"]: row for row in pair["systems"]}
     found = {name: [rows[run] for run in runs if run in rows] for name, runs in groups.items()}
     kept = {name: _points_of(mine) for name, mine in found.items() if mine}
@@ -119,7 +129,7 @@ def _of_pair(pair: Record, groups: dict[str, list[str | None]]) -> Iterator[Part
     if not kept:
         return
     yield table(pair, kept)
-    yield figure(pair, kept)
+    yield figure(pair, kept, majority)
     yield Fold(
         f"Every run on {pair['in_domain']} and {pair['out_of_domain']}", (runs(pair),)
     )  # fmt: skip

@@ -35,7 +35,6 @@ def draw_domains(name: str, chart: Domains) -> str:
         bare(axis, "both")
         axis.set_xlim(low, high)
         axis.set_ylim(low, high)
-        axis.plot([low, high], [low, high], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
         for at, group in enumerate(chart.groups):
             colour, marker = SERIES[at % len(SERIES)], SERIES_MARKERS[at % len(SERIES_MARKERS)]
             if len(group.xs) > 1:
@@ -46,6 +45,12 @@ def draw_domains(name: str, chart: Domains) -> str:
             axis.plot(_mean(group.xs), _mean(group.ys), linestyle="none", marker=marker,
                       markersize=9, color=colour, markerfacecolor=PAPER if is_second else colour,
                       markeredgewidth=1.4, label=label(group.label), zorder=3)  # fmt: skip
+        axis.plot([low, high], [low, high], color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)),
+                  label="equal in both", zorder=2)  # fmt: skip
+        x, y = chart.majority
+        axis.axvline(x, color=MUTED, linewidth=1.2, linestyle=(0, (1, 2)), zorder=2)
+        axis.axhline(y, color=MUTED, linewidth=1.2, linestyle=(0, (1, 2)), zorder=2,
+                     label="majority class")  # fmt: skip
         axis.set_xlabel(chart.x_title, fontsize=SMALL_PT, color=MUTED)
         axis.set_ylabel(chart.y_title, fontsize=SMALL_PT, color=MUTED)
         axis.legend(loc="upper left", bbox_to_anchor=(1.02, 1.0), frameon=False,
@@ -55,7 +60,8 @@ def draw_domains(name: str, chart: Domains) -> str:
 
 
 def _limits(chart: Domains) -> tuple[float, float]:
-    values = [value for group in chart.groups for value in (*group.xs, *group.ys)]
+    seen = [value for group in chart.groups for value in (*group.xs, *group.ys)]
+    values = [*seen, *chart.majority]
     middle = (min(values) + max(values)) / 2
     half = max(max(values) - min(values), LEAST_SPAN) * 0.55
     return middle - half, middle + half
