@@ -324,7 +324,7 @@ def judge(
     progress
         Told how far it is; by default nobody is.
     **options
-        `peval.judge_plan.Judging`, whose fields are the flags of ``peval judge``.
+        `peval.judge_job.Judging`, whose fields are the flags of ``peval judge``.
 
     Returns
     -------
@@ -338,7 +338,7 @@ def judge(
     DataError
         The file of reference answers or of labels does not fit the run.
     """
-    from peval.judge_plan import Judging
+    from peval.judge_job import Judging
     from peval.judge_run import judge as ask
 
     for name in options:

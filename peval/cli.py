@@ -334,6 +334,8 @@ def _add_judge_engine(command: argparse.ArgumentParser) -> None:
     who.add_argument("--key-variable", metavar="NAME", help="the environment variable with the "
                      "key, or none (default: OPENAI_API_KEY)")  # fmt: skip
     who.add_argument("--max-cost", type=float, metavar="USD", help="never spend more than this")
+    who.add_argument("--price", nargs=2, type=float, metavar=("INPUT", "OUTPUT"), help="dollars "
+                     "per million tokens, for another model than the judge's own")  # fmt: skip
     who.add_argument("--workers", dest="n_workers", type=int, default=8, metavar="N",
                      help="calls at once (default: 8)")  # fmt: skip
     who.add_argument("--per-minute", type=float, metavar="N", help="calls a minute at most")
@@ -344,24 +346,25 @@ def _add_judge_engine(command: argparse.ArgumentParser) -> None:
 
 
 def _judging(arguments: argparse.Namespace, run: str) -> Any:
-    from peval.judge_plan import Judging
+    from peval.judge_job import Judging
 
     given = {name: getattr(arguments, name) for name in Judging.__dataclass_fields__
              if hasattr(arguments, name) and name != "run"}  # fmt: skip
     for name in ("tasks", "replay"):
         given[name] = tuple(given.get(name, ()))
+    given["price"] = arguments.price and tuple(arguments.price)
     return Judging(run=run, **given)
 
 
 def judge_command(arguments: argparse.Namespace) -> int:
     """Run ``peval judge``."""
-    from peval import judge_plan, judge_run, progress
+    from peval import judge_estimate, judge_run, progress
     from peval.report.terminal import summary
 
     job = _judging(arguments, arguments.run)
     if arguments.dry_run:
-        found = judge_plan.estimate(job)
-        _print_json(found) if arguments.json else print(judge_plan.estimate_text(found))
+        found = judge_estimate.estimate(job)
+        _print_json(found) if arguments.json else print(judge_estimate.estimate_text(found))
         return 0
     results = judge_run.judge(job, progress.for_stream(sys.stderr))
     if arguments.json:
@@ -370,7 +373,7 @@ def judge_command(arguments: argparse.Namespace) -> int:
         from peval.report.judged import terminal
 
         print(summary(results), terminal(results), sep="\n\n")
-    return 0 if judge_run.is_complete(results) else EXIT_PARTIAL
+    return 0 if judge_run.is_complete(job, results) else EXIT_PARTIAL
 
 
 def judge_check_command(arguments: argparse.Namespace) -> int:

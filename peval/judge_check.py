@@ -15,7 +15,8 @@ from typing import Any
 from peval.engines.budget import CapReachedError
 from peval.engines.server import UnreachableError
 from peval.errors import UsageError
-from peval.judge_plan import Judging, Work, judge_of
+from peval.judge_job import Judging, judge_of
+from peval.judge_plan import Work
 from peval.judge_run import keep, open_judge
 from peval.judging.outcomes import Outcome, outcomes
 from peval.judging.place import Place

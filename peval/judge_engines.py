@@ -1,8 +1,7 @@
-"""Judges that need no endpoint: a local model, a reward model, people's labels."""
+"""Judges that need no endpoint: a local model, a reward model, people."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Literal
 from peval import engines
 from peval.bases import load_base
 from peval.chat import Voice, template_for
-from peval.errors import DataError
 from peval.judging.judges import Judge
 from peval.tokenizer import load_tokenizer
 from peval.types import Chat, Completion, Decoding, Engine, EngineSpec, Message, Request
@@ -84,65 +82,19 @@ def reward_engine(judge: Judge, turns: Mapping[str, tuple[Message, ...]]) -> Eng
 
 
 @dataclasses.dataclass(frozen=True)
-class _Labels:
-    """People's verdicts, found by sample and system; what nobody judged stays open."""
+class PeoplesLabels:
+    """People's verdicts by request key; what nobody judged stays open."""
 
     said: Mapping[str, str]
 
     def launch(self) -> None:
-        pass
+        """Do nothing: everything is said already."""
 
     def complete(self, requests: Iterable[Request]) -> Iterator[Completion]:
+        """Yield a completion for each distinct key that has a verdict."""
         for key in dict.fromkeys(request.key for request in requests):
             if key in self.said:
                 yield Completion(key, self.said[key], (), "stop")
 
     def close(self) -> None:
-        pass
-
-
-def labels_engine(judge: Judge, path: Path, requests: Sequence[Request]) -> Engine:
-    """Return people's verdicts from a CSV file with ``id``, ``system`` and ``verdict``.
-
-    For pairs a verdict is win, loss or tie (of the system against its opponent), else a number.
-    ``task`` is needed where sample ids occur in several tasks.
-
-    Raises
-    ------
-    DataError
-        The file is malformed, or none of its rows fits a request.
-    """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({error})") from error
-    held: dict[tuple[str | None, str, str], str] = {}
-    for at, row in enumerate(rows, start=2):
-        try:
-            name, system, verdict = (row[c].strip() for c in ("id", "system", "verdict"))
-        except (KeyError, AttributeError):
-            raise DataError(f"{path}: line {at}: needs id, system and verdict") from None
-        if judge.kind == "pairwise" and verdict.lower() not in ("win", "loss", "tie"):
-            raise DataError(f"{path}: line {at}: verdict {verdict!r} is not win, loss or tie")
-        held[((row.get("task") or "").strip() or None, system, name)] = verdict.lower()
-    said = {}
-    for request in requests:
-        system = request.adapter or "base"
-        for task in (request.task, None):
-            if (verdict := held.get((task, system, request.sample_id))) is not None:
-                said[request.key] = _worded(judge, verdict, request.part)
-                break
-    if not said:
-        raise DataError(f"{path}: none of its {len(rows):,} rows is of a system and sample here")
-    return _Labels(said)
-
-
-def _worded(judge: Judge, verdict: str, part: int) -> str:
-    """Return a verdict in the words of a judge who saw the answers in a request's order."""
-    if judge.kind != "pairwise":
-        return verdict
-    if verdict == "tie":
-        return "[[C]]"
-    is_first = part % 2 == 1  # the opponent comes first in an even part
-    return judge.labels[0] if (verdict == "win") == is_first else judge.labels[1]
+        """Do nothing."""

@@ -7,90 +7,45 @@ import random
 import re
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from peval.bases import load_base
-from peval.errors import DataError, JudgeError, RunError, UsageError
+from peval.errors import BaseModelError, DataError, JudgeError, RunError, UsageError
+from peval.judge_job import Judging, judge_of
 from peval.judging.concluded import BASE
-from peval.judging.judges import Judge, load_judge
+from peval.judging.judges import Judge
 from peval.judging.opponents import read_reference
+from peval.judging.people import matched, read_verdicts
 from peval.judging.place import FOLDER, Place, Texts, item_of, texts_of
-from peval.judging.questions import NULLS, SAME, Asking, Call, Item
+from peval.judging.questions import NULLS, Asking, Call, Item
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, task_of
 from peval.store import Store
-from peval.types import Message, Request, Task
+from peval.types import Request, Task
 
 TARGETS = "targets"
 BASELINE = "baseline"
 """What a task's setting ``targets`` says where they are another system's answers: not references
 that a judge should take as right.
 """
-TOKENS_PER_BYTE = 0.25
 _TUNED = re.compile(r"([-_.](instruct|chat|it|sft|dpo|hf|base))+$")
 
 
 @dataclass(frozen=True)
-class Judging:
-    """What a person asks for; the arguments of `peval.judge` and the flags of `peval judge`.
-
-    Parameters
-    ----------
-    run
-        A finished run's directory.
-    judge
-        A shipped judge's name, or a YAML file.
-    against
-        For pairs: ``base``, an adapter, ``targets`` (the task's own reference answers), a file of
-        reference answers, or ``each`` (every system with every other); None is the base where the
-        run has it.
-    tasks
-        Which tasks to judge; empty for all that have generated answers.
-    limit
-        Judge so many items of each task, drawn at random.
-    nulls
-        Ask about null answers on so many items.
-    model, endpoint, key_variable
-        In place of the judge's own.
-    max_cost
-        The most that may be spent on this judge's work here, in US dollars.
-    replay
-        Runs whose verdicts may be taken over.
-    labels
-        A CSV file of people's verdicts, for judges of the engine ``labels``.
-    """
-
-    run: str
-    judge: str
-    against: str | None = None
-    tasks: tuple[str, ...] = ()
-    limit: int | None = None
-    nulls: int = 50
-    model: str | None = None
-    endpoint: str | None = None
-    key_variable: str | None = None
-    max_cost: float | None = None
-    orders: str | None = None
-    seed: int = 0
-    n_workers: int = 8
-    per_minute: float | None = None
-    timeout_s: float = 120.0
-    pause_s: float = 1.0
-    replay: tuple[str, ...] = ()
-    labels: str | None = None
-
-
-@dataclass(frozen=True)
 class Work:
-    """One judge against one opponent, made definite: what to ask and where it is kept."""
+    """One judge against one opponent, made definite: what to ask and where it is kept.
+
+    ``said`` holds people's verdicts by request key.
+    """
 
     place: Place
     about: Mapping[str, Any]
     judge: Judge
     calls: Sequence[Call]
     opponents: Mapping[str, Mapping[str, tuple[str, ...]]]
+    said: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def requests(self) -> list[Request]:
@@ -123,7 +78,25 @@ def prepared(job: Judging) -> Iterator[Work]:
             asking = Asking(how, one.task, about["salt"])
             calls += _calls(asking, one.only(only), theirs, job)
             opponents[one.task.name] = theirs
-        yield Work(place, kept | about, how, calls, opponents)
+        work = Work(place, kept | about, how, calls, opponents)
+        yield _with_labels(work, Path(job.labels)) if job.labels else work
+
+
+def _with_labels(work: Work, path: Path) -> Work:
+    """Return the work with people's verdicts; rows that are of nothing here are counted.
+
+    Raises
+    ------
+    DataError
+        The file is malformed, or none of its rows fits a request.
+    """
+    verdicts = read_verdicts(path, work.judge)
+    said, n_unused = matched(verdicts, work.judge, work.requests)
+    if not said:
+        n = len(verdicts)
+        raise DataError(f"{path}: none of its {n:,} rows is of a system and sample here")
+    about = {**work.about, "n_unused_labels": n_unused}
+    return dataclasses.replace(work, about=about, said=said)
 
 
 @dataclass(frozen=True)
@@ -173,60 +146,6 @@ def _answered(
                 found.append(_Answered(task, items, texts))
     if not found:
         raise RunError(f"{rundir.path}: none of the tasks has generated answers to judge")
-    return found
-
-
-def estimate(job: Judging) -> dict[str, Any]:
-    """Return what asking would take, before anything is asked."""
-    counts = ("n_calls", "n_held", "n_left", "prompt_tokens", "completion_tokens_at_most")
-    total: dict[str, Any] = dict.fromkeys(counts, 0) | {"usd_at_most": 0.0}
-    for work in prepared(job):
-        todo = {c.request.key: c for c in work.calls if c.request.part != SAME}
-        total["n_calls"] += len(todo)
-        if work.place.store.exists():
-            with Store(work.place.store) as store:
-                held = store.done(list(todo))
-        else:
-            held = set()
-        n_bytes = sum(len(_words(c.turns).encode()) for k, c in todo.items() if k not in held)
-        n_left = len(todo) - len(held)
-        tokens = round(n_bytes * TOKENS_PER_BYTE)
-        most = n_left * work.judge.max_tokens
-        total["n_held"] += len(held)
-        total["n_left"] += n_left
-        total["prompt_tokens"] += tokens
-        total["completion_tokens_at_most"] += most
-        usd = (tokens * work.judge.price_input + most * work.judge.price_output) / 1e6
-        total["usd_at_most"] += usd
-    return total
-
-
-def estimate_text(found: Mapping[str, Any]) -> str:
-    """Return an estimate as a person reads it."""
-    return (
-        f"Would ask {found['n_left']:,} of {found['n_calls']:,} calls ({found['n_held']:,} are "
-        f"answered): about {found['prompt_tokens']:,} prompt tokens and at most "
-        f"{found['completion_tokens_at_most']:,} more, at most ${found['usd_at_most']:.2f}"
-    )
-
-
-def judge_of(job: Judging) -> Judge:
-    """Return the judge that a job names, with what the job changes of it."""
-    changes: dict[str, Any] = {
-        "model": job.model, "key_variable": job.key_variable, "orders": job.orders,
-    }  # fmt: skip
-    found = load_judge(job.judge)
-    found = dataclasses.replace(found, **{k: v for k, v in changes.items() if v is not None})
-    if found.engine == "labels":
-        if job.labels is None:
-            raise UsageError(f"--judge {found.name} needs --labels FILE.csv")
-        try:  # another file is another judge: no verdict is taken over from one to the other
-            model = f"labels {file_sha256(Path(job.labels))[:12]}"
-        except OSError as error:
-            raise DataError(f"{job.labels}: cannot be read ({error.strerror})") from error
-        found = dataclasses.replace(found, model=model)
-    if found.engine in ("server", "local", "reward") and not found.model:
-        raise JudgeError(f"{found.name} names no model: give --model")
     return found
 
 
@@ -297,7 +216,9 @@ def _calls(
 
 def _label(how: Judge, about: Mapping[str, Any]) -> str:
     """Name a judge's work so that the same command finds it again."""
-    against = "" if about["against"] is None else f"-vs-{Path(about['against']).stem}"
+    against = ""
+    if about["against"] is not None:
+        against = f"-vs-{re.sub(r'[^A-Za-z0-9._-]', '-', Path(about['against']).stem)}"
     return f"{how.name}{against}-{digest([how.sha256, about, how.combine])[:6]}"
 
 
@@ -306,11 +227,14 @@ def _same_base(how: Judge, manifest: Mapping[str, Any]) -> bool:
     tells (what is tuned is named after it).
     """
     base = manifest["base"]
-    if how.engine == "local" and load_base(how.model).sha256 == base["sha256"]:
+    if how.engine == "local" and _local_sha256(how) == base["sha256"]:
         return True
     names = [_TUNED.sub("", Path(str(name)).name.lower()) for name in (how.model, base["name"])]
     return names[0] == names[1] != ""
 
 
-def _words(turns: Sequence[Message]) -> str:
-    return "\n".join(turn.content for turn in turns)
+def _local_sha256(how: Judge) -> str:
+    try:
+        return load_base(how.model).sha256
+    except BaseModelError as error:
+        raise JudgeError(f"{how.name}: {str(error).replace('--base', '--model', 1)}") from error

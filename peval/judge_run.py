@@ -12,9 +12,10 @@ from pathlib import Path
 from peval import conclude
 from peval.engines.budget import Budget, CapReachedError
 from peval.engines.server import Endpoint, ServerEngine, UnreachableError
-from peval.errors import JudgeError, RunError
-from peval.judge_engines import labels_engine, local_engine, reward_engine
-from peval.judge_plan import Judging, Work, prepared
+from peval.errors import RunError
+from peval.judge_engines import PeoplesLabels, local_engine, reward_engine
+from peval.judge_job import Judging
+from peval.judge_plan import Work, prepared
 from peval.judging.concluded import OPPONENTS
 from peval.judging.judges import Judge
 from peval.judging.place import Place, places
@@ -63,18 +64,14 @@ def open_judge(job: Judging, work: Work) -> Engine:
     turns = {call.request.key: call.turns for call in work.calls}
     match work.judge.engine:
         case "server":
-            where = _endpoint(job, work.judge)
-            if job.max_cost is not None and not (where.price_input or where.price_output):
-                raise JudgeError(
-                    f"{work.judge.name}: --max-cost needs price_input and price_output in its YAML"
-                )
-            return ServerEngine(where, turns, Budget(work.place.spending, job.max_cost))
+            budget = Budget(work.place.spending, job.max_cost)
+            return ServerEngine(_endpoint(job, work.judge), turns, budget)
         case "local":
             return local_engine(work.judge, turns, work.place.path / "engine.log")
         case "reward":
             return reward_engine(work.judge, turns)
         case "labels":
-            return labels_engine(work.judge, Path(str(job.labels)), work.requests)
+            return PeoplesLabels(work.said)
 
 
 def _endpoint(job: Judging, how: Judge) -> Endpoint:
@@ -143,7 +140,8 @@ def _note(place: Place, stopped: str | None) -> None:
     place.write(place.read() | {"spent_usd": spent, "stopped": stopped})
 
 
-def is_complete(results: Results) -> bool:
-    """Tell whether every call of a run's judges has its verdict."""
-    sections = results.judged.get("sections", [])
-    return not any(s["n_pending"] or s["stopped"] for s in sections)
+def is_complete(job: Judging, results: Results) -> bool:
+    """Tell whether every call of this very work has its verdict; other judges' is their own."""
+    names = {work.place.path.name for work in prepared(job)}
+    mine = [s for s in results.judged.get("sections", []) if s["place"] in names]
+    return bool(mine) and not any(s["n_pending"] or s["stopped"] for s in mine)

@@ -39,7 +39,7 @@ def signature(
         how += f"n{decoding.n}"
     options = ",".join(f"{key}={value}" for key, value in sorted(serving.options.items()))
     settings = ",".join(
-        f"{key}={value}".replace("|", "¦")
+        " ".join(f"{key}={value}".replace("|", "¦").split())
         for key, value in sorted(task.settings.items())
         if key not in _UNSAID
     )

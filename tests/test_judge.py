@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from contextlib import closing
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +23,17 @@ from scripted import ROOT, TOY, ScriptedEngine
 from peval import api, cli, conclude
 from peval.engines.budget import Budget
 from peval.engines.server import Endpoint, ServerEngine
-from peval.errors import DataError, JudgeError, UsageError
+from peval.errors import DataError, UsageError
 from peval.judge_check import ASKED, ATTACKS
-from peval.judge_plan import Judging, estimate
+from peval.judge_estimate import estimate
+from peval.judge_job import Judging
 from peval.judge_run import judge
 from peval.judging.place import Place, places, texts_of
 from peval.judging.template import escaped
 from peval.progress import Silent
 from peval.results import load_results
 from peval.rundir import RunDir
+from peval.signature import unlike
 from peval.store import Store
 from peval.types import Decoding, Message, Request, Sample
 
@@ -145,7 +149,8 @@ def test_trouble_loses_nothing_and_invents_nothing(run: Path, tmp_path: Path) ->
     with serving(JudgeServer(numbered)) as url:
         judge(job(calm, url), Silent())
     server = JudgeServer(numbered)
-    kinds: list[Any] = [(429, {"Retry-After": "0.01"}), (503, {}), 0.05, "die", (408, {})]
+    past = {"Retry-After": "Sun, 06 Nov 1994 08:49:37 GMT"}
+    kinds: list[Any] = [(429, {"Retry-After": "0.01"}), (503, past), 0.05, "die", (408, {})]
 
     def trouble(n: int) -> Any:
         """Meet each call with up to six troubles in a row, each another."""
@@ -236,14 +241,10 @@ def test_a_refused_key_is_never_printed(
     assert not any(b"sk-secret" in p.read_bytes() for p in files)
 
 
-def test_the_cap_holds_and_the_rest_is_a_fair_sample(run: Path, tmp_path: Path) -> None:
-    own = tmp_path / "dear.yaml"
-    text = (ROOT / "judges" / "pair.yaml").read_text().replace("name: pair", "name: dear")
-    own.write_text(text + "price_input: 100\nprice_output: 100\n")
-    (tmp_path / "dear.md").write_text((ROOT / "judges" / "pair.md").read_text())
+def test_the_cap_holds_and_the_rest_is_a_fair_sample(run: Path) -> None:
     server = JudgeServer(numbered)  # each call is billed 110 tokens: 1.1 cents
     with serving(server) as url:
-        mine = job(run, url, judge=str(own), max_cost=0.45, n_workers=4)
+        mine = job(run, url, price=(100.0, 100.0), max_cost=0.45, n_workers=4)
         results = judge(mine, Silent())
         one = section(run)
         assert one["spent_usd"] == pytest.approx(0.011 * server.n_calls)
@@ -259,7 +260,7 @@ def test_the_cap_holds_and_the_rest_is_a_fair_sample(run: Path, tmp_path: Path) 
         judge(mine, Silent())
         assert section(run)["spent_usd"] <= 0.45
         assert server.n_calls == n_before
-        judge(job(run, url, judge=str(own), max_cost=50.0), Silent())
+        judge(job(run, url, price=(100.0, 100.0), max_cost=50.0), Silent())
         assert section(run)["n_pending"] == 0
 
 
@@ -280,7 +281,7 @@ def test_recorded_verdicts_replay_bit_for_bit(run: Path, tmp_path: Path) -> None
 
 def test_a_dry_run_asks_nobody(run: Path) -> None:
     found = estimate(Judging(str(run), "alpaca-eval-2", nulls=5))
-    assert found["n_left"] == found["n_calls"] > 0 and found["usd_at_most"] > 0
+    assert found["n_left"] == found["n_calls"] > 0 and found["usd"] > 0
     assert not list(places(RunDir(run)))
 
 
@@ -343,9 +344,19 @@ def test_people_are_one_more_judge(run: Path, tmp_path: Path) -> None:
     (agreed,) = found["agreement"]
     assert agreed["n"] == row["n_wins"]
     assert agreed["agreement"] == pytest.approx(system(one, "generalist")["n_wins"] / agreed["n"])
-    path.write_text("id,system,verdict\n1,generalist,better\n")
-    with pytest.raises(DataError, match="line 2: verdict 'better' is not win, loss or tie"):
-        judge(Judging(str(run), "people", labels=str(path)), Silent())
+    assert not any("people's verdicts" in said for said in people["warnings"])
+    path.write_text(path.read_text() + "q1,somebody,win\nq99,generalist,win\n")
+    judge(Judging(str(run), "people", labels=str(path)), Silent())
+    *_, people = load_results(run / "results.json").judged["sections"]
+    assert "2 of the people's verdicts are on no system and sample here" in people["warnings"]
+    for rows, why in (
+        ("q1,generalist,better\n", "line 2: verdict 'better' is not win, loss or tie"),
+        ("q1,noop,win\nq1,noop,loss\n", "line 3: 'loss', and another verdict on this answer"),
+        ("q1,somebody,win\n", "none of its 1 rows is of a system and sample here"),
+    ):
+        path.write_text(f"id,system,verdict\n{rows}")
+        with pytest.raises(DataError, match=why):
+            judge(Judging(str(run), "people", labels=str(path)), Silent())
 
 
 def test_every_system_against_every_other_gives_ratings(run: Path) -> None:
@@ -394,11 +405,82 @@ def test_no_more_calls_a_minute_than_allowed(tmp_path: Path) -> None:
     assert max(times) - min(times) > 0.5  # eight pauses of 0.1 s, less what connecting took
 
 
-def test_only_servers_that_are_there(run: Path) -> None:
-    with pytest.raises(JudgeError, match="names no model: give --model"):
-        judge(Judging(str(run), "pair"), Silent())
-    with pytest.raises(UsageError, match="the run has no such system: base, generalist, noop"):
-        judge(job(run, "http://x", against="nobody"), Silent())
+def test_a_server_that_names_a_time_is_left_alone_until_then(tmp_path: Path) -> None:
+    until: list[str] = []
+
+    def trouble(n: int) -> Any:
+        """Refuse the first call until the next second but one."""
+        if n:
+            return None
+        until.append(formatdate(time.time() + 1.5, usegmt=True))  # in whole seconds
+        return 429, {"Retry-After": until[0]}
+
+    server = JudgeServer(lambda prompt: str(time.time()))
+    server.trouble = trouble
+    with serving(server) as url:
+        where = Endpoint(url, "m", "none", 8, 0.0, pause_s=0.0)
+        turns = {"k": (Message("user", "?"),)}
+        with closing(ServerEngine(where, turns, Budget(tmp_path / "spent", None))) as engine:
+            (said,) = engine.complete([Request("k", "t", "k", None, (), Decoding(1))])
+    assert float(said.text) >= parsedate_to_datetime(until[0]).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ("pair --model ''", "pair names no model: give --model"),
+        ("pair --against nobody", "the run has no such system: base, generalist, noop"),
+        ("pair --limit 0", "--limit 0: give 1 or more"),
+        ("pair --nulls -1", "--nulls -1: give 0 or more"),
+        ("pair --workers 0", "--workers 0: give 1 or more"),
+        ("pair --timeout 0", "--timeout 0: give more than 0"),
+        ("pair --per-minute nan", "--per-minute nan: give more than 0"),
+        ("pair --max-cost -1", "--max-cost -1: give more than 0"),
+        ("pair --price -1 2", "--price -1: give 0 or more"),
+        ("pair --max-cost 5", "--max-cost: the price is not known; add --price INPUT OUTPUT"),
+        ("alpaca-eval-2 --max-cost 5", "--max-cost: the price is not known"),  # another model's
+        ("pair --endpoint 127.0.0.1:8000/v1", "--endpoint 127.0.0.1:8000/v1: give a URL, as http"),
+        ("pair --labels x.csv", "--labels: pair is not people's verdicts"),
+        ("pair-local", "--endpoint: pair-local is not a judge behind an endpoint"),
+        ("pair --task nope", "--task nope: the run has asks"),
+        ("mt-bench-single --against base", "--against: mt-bench-single rates single answers"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_one_line(
+    run: Path, capsys: pytest.CaptureFixture[str], given: str, why: str
+) -> None:
+    flags = ["--model", "m", "--endpoint", "http://127.0.0.1:9/v1", "--key-variable", "none"]
+    assert cli.main(["judge", str(run), *flags, "--judge", *shlex.split(given)]) == 2
+    said = capsys.readouterr()
+    assert why in said.err and said.err.count("\n") == 1 and not said.out
+    assert not (run / "judged").exists()
+
+
+def test_odd_characters_in_a_judges_name_break_nothing(run: Path, reported: None) -> None:
+    path = run.parent / "their|own `x`.jsonl"
+    with Store(RunDir(run).store) as store:
+        rows = [{"id": name, "output": "x"} for name in store.samples()["asks"]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = "org|it/model `x` <b>\n| a | b"
+    with serving(JudgeServer(numbered)) as url:
+        results = judge(job(run, url, model=model, against=str(path), nulls=0), Silent())
+    one = section(run)
+    signature = results.estimate(one["name"], "win_rate", "generalist").signature
+    fields = [part.partition(":")[0] for part in signature.split("|")]
+    assert len(fields) == len(set(fields)) and "\n" not in signature
+    assert unlike(signature, signature) == {}
+    (line,) = [x for x in (run / "report.md").read_text().splitlines() if "judged by" in x]
+    assert "(``org|it/model `x` <b> | a | b``) against ``" in line
+
+
+def test_another_judges_unfinished_work_is_its_own(run: Path) -> None:
+    flags = ["judge", str(run), "--judge", "pair", "--key-variable", "none", "--nulls", "0",
+             "--retry-pause", "0.001"]  # fmt: skip
+    gone = ["--model", "gone", "--endpoint", "http://127.0.0.1:9/v1"]
+    with serving(JudgeServer(numbered)) as url:
+        assert cli.main([*flags, *gone]) == 3
+        assert cli.main([*flags, "--model", "rule", "--endpoint", url]) == 0
+        assert cli.main([*flags, *gone]) == 3
 
 
 def test_a_check_counts_the_attacks_that_win(

@@ -73,6 +73,9 @@ def test_each_shipped_judge_is_whole(name: str) -> None:
         ("{question}", "{qestion}", r"unknown field \{qestion\}"),
         ("=== plain user ===", "=== odd user ===", "no prompt is called 'odd'"),
         ("=== plain user ===", "", "no line '=== plain user ==='"),
+        ("{question}", "{Question}", r"unknown field \{Question\}"),
+        ("{question}", "{}", r"unknown field \{\}"),
+        ("{answer_b}", "", r"plain: \{answer_b\} is not in the prompt"),
     ],
 )
 def test_a_malformed_prompt_is_refused(tmp_path: Path, old: str, new: str, why: str) -> None:
@@ -90,6 +93,9 @@ def test_a_malformed_prompt_is_refused(tmp_path: Path, old: str, new: str, why: 
         ("max_tokens: many", "a whole number is needed"),
         ("fence: some", "fence is 'some'; one of random, none"),
         ("labels: [x]", "two different texts"),
+        ("name: a/b", "name is 'a/b'; letters, digits"),
+        ("name: 'x|y'", "name is 'x|y'; letters, digits"),
+        ("reply: probabilities", "need top_logprobs of 2 or more"),
     ],
 )
 def test_a_malformed_judge_is_refused(tmp_path: Path, more: str, why: str) -> None:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from peval.engines.budget import Budget, CapReachedError
@@ -281,9 +282,21 @@ class ServerEngine:
         if attempt >= RETRIES:
             return
         longest = min(LONGEST_PAUSE_S, self._endpoint.pause_s * 2**attempt)
-        seconds = random.uniform(0, longest)
+        told = min(_seconds(retry_after or "", time.time()), LONGEST_RETRY_AFTER_S)
+        self._stop.wait(max(random.uniform(0, longest), told))
+
+
+def _seconds(retry_after: str, now_s: float) -> float:
+    """Return how long a Retry-After header asks to wait: its seconds, or the time to its date.
+
+    >>> _seconds("2.5", 0), _seconds("Thu, 01 Jan 1970 00:01:30 GMT", 60.0), _seconds("soon", 0)
+    (2.5, 30.0, 0.0)
+    """
+    try:
+        told = float(retry_after)
+    except ValueError:
         try:
-            told = min(float(retry_after or 0), LONGEST_RETRY_AFTER_S)
-        except ValueError:  # a date: servers in use send seconds
-            told = 0.0
-        self._stop.wait(max(seconds, told))
+            told = parsedate_to_datetime(retry_after).timestamp() - now_s
+        except (ValueError, OverflowError):
+            return 0.0
+    return told if told > 0 else 0.0  # a time that is past, or no number

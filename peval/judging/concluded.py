@@ -135,11 +135,16 @@ class _Work:
             "kind": judge.kind, "model": judge.model, "engine": judge.engine,
             "scale": [judge.lowest, judge.highest] if judge.kind == "rating" else None,
             "fence": judge.fence, "task": self.task.name, "name": name,
+            "place": self.place.path.name,
             "against": self.about["against"], "spent_usd": self.about.get("spent_usd", 0.0),
             "cap_usd": self.about.get("cap_usd"), "stopped": self.about.get("stopped"),
             "same_base": self.about.get("same_base", False),
             "examples": list(self._examples(judge, found, texts, opponents)),
         }  # fmt: skip
+        if n_unused := self.about.get("n_unused_labels"):
+            finding["warnings"].append(
+                f"{n_unused:,} of the people's verdicts are on no system and sample here"
+            )
         if self.about.get("same_base"):
             finding["warnings"].append(
                 "self-preference: the judge and the evaluated models have one base"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any, Literal, get_args
 import yaml
 
 from peval.errors import JudgeError
-from peval.judging.template import Prompt, read_prompts
+from peval.judging.template import Prompt, fields_of, read_prompts
 from peval.rundir import digest
 from peval.shipped import shipped
 
@@ -38,6 +39,7 @@ _FIELDS: Mapping[str, frozenset[str]] = {
         "answer", "answer_1", "answer_2", "criteria",
     }),
 }  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 VARIANTS = ("plain", "reference", "turn-2", "turn-2-reference")
 
 
@@ -75,7 +77,6 @@ class Judge:
     fence: Literal["random", "none"] = "random"
     price_input: float = 0.0
     price_output: float = 0.0
-    context_tokens: int = 8192
     prompts: Mapping[str, Prompt] = field(default_factory=dict)
 
     @property
@@ -83,7 +84,7 @@ class Judge:
         """Return the hash of all that can change a verdict: prices and prose are not part."""
         fields = dataclasses.asdict(self)
         free = ("description", "source", "licence", "price_input", "price_output", "key_variable")
-        for name in (*free, "context_tokens", "orders", "combine"):
+        for name in (*free, "orders", "combine"):
             del fields[name]
         return digest(fields)
 
@@ -135,11 +136,25 @@ def _built(path: Path, body: Any) -> Judge:
         raise JudgeError(f"{path}: reply {body['reply']!r} does not fit {body['kind']}: {fits}")
     if body["kind"] == "rubric" and not body.get("criteria"):
         raise JudgeError(f"{path}: a rubric needs criteria")
+    if not _NAME.fullmatch(body["name"]):
+        raise JudgeError(f"{path}: name is {body['name']!r}; letters, digits, . _ and - only")
+    is_server = body.get("engine", "server") == "server"
+    if is_server and body["reply"] == "probabilities" and body.get("top_logprobs", 0) < 2:
+        raise JudgeError(f"{path}: probabilities behind an endpoint need top_logprobs of 2 or more")
     body["labels"] = tuple(body.get("labels", Judge.labels))
     prompts = {}
     if body.get("engine", "server") in ("server", "local"):
         prompts = read_prompts(path.with_suffix(".md"), VARIANTS, _FIELDS[body["kind"]])
+        _check_shows_answers(path.with_suffix(".md"), body["kind"], prompts)
     return Judge(**body, prompts=prompts)
+
+
+def _check_shows_answers(path: Path, kind: Kind, prompts: Mapping[str, Prompt]) -> None:
+    """Refuse a prompt that hides what it asks about."""
+    for variant, prompt in prompts.items():
+        for wanted in ("answer_a", "answer_b") if kind == "pairwise" else ("answer",):
+            if not any(name.startswith(wanted) for name in fields_of(prompt)):
+                raise JudgeError(f"{path}: {variant}: {{{wanted}}} is not in the prompt")
 
 
 def _check_types(path: Path, body: Mapping[str, Any]) -> None:
@@ -150,7 +165,7 @@ def _check_types(path: Path, body: Mapping[str, Any]) -> None:
     for name, value in body.items():
         if name in choices and value not in choices[name]:
             raise JudgeError(f"{path}: {name} is {value!r}; one of {', '.join(choices[name])}")
-        if name in ("version", "max_tokens", "top_logprobs", "context_tokens"):
+        if name in ("version", "max_tokens", "top_logprobs"):
             if type(value) is not int or value < 0:
                 raise JudgeError(f"{path}: {name} is {value!r}; a whole number is needed")
         elif name in ("temperature", "lowest", "highest", "price_input", "price_output"):

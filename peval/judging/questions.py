@@ -156,7 +156,7 @@ class Asking:
         if turn and (turn > 1 or not found.startswith("turn-2")):
             what = "no prompt 'turn-2'" if turn == 1 else "prompts for two at most"
             raise JudgeError(f"{self.judge.name}: {self.task.name} has several turns, and this "
-                             f"judge has {what}")  # fmt: skip
+                             f"judge has {what}; choose other tasks with --task")  # fmt: skip
         return found, prompts[found]
 
 

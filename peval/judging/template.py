@@ -15,6 +15,7 @@ from pathlib import Path
 from peval.errors import JudgeError
 
 _FIELD = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_BRACED = re.compile(r"\{([\w.]*)\}")
 _HEAD = re.compile(r"^=== ([a-z0-9-]+) (system|user) ===$", re.MULTILINE)
 # Words with which models mark turns: in an answer they would pretend to end it.
 _SPECIAL = re.compile(
@@ -52,7 +53,7 @@ def read_prompts(path: Path, variants: Sequence[str], fields: Collection[str]) -
         if variant not in variants:
             raise JudgeError(f"{path}: no prompt is called {variant!r}: {', '.join(variants)}")
         found.setdefault(variant, {})[role] = body.removeprefix("\n").removesuffix("\n")
-        for name in _FIELD.findall(body):
+        for name in _BRACED.findall(body):
             if name != FENCE and name not in fields:
                 known = ", ".join(sorted(fields))
                 raise JudgeError(f"{path}: {variant}: unknown field {{{name}}}; known: {known}")
