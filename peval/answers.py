@@ -68,13 +68,12 @@ def lined_up(
     }
     troubles = {kind: _any(flags, sizes) for kind, flags in happened.items()}
     troubles["n_unparsed"] = np.array([bool(s and s.status == "unparsed") for s in scores])
+    found_values = [s.values if s else {} for s in scores]
+    values = {m: column([of.get(m) for of in found_values]) for m in task.metrics}
     return Answers(
-        values={
-            metric: column([s.values.get(metric) if s else None for s in scores])
-            for metric in task.metrics
-        },
+        values=values,
         said=_by_sample(list(map(_said, found)), sizes),
-        unasked=_unasked(task, scores),
+        unasked=_unasked(values, scores),
         troubles=troubles,
     )
 
@@ -105,21 +104,26 @@ def only(system: Answers, kept: NDArray[np.bool_]) -> Answers:
     )
 
 
-def _unasked(task: Task, scores: Sequence[Score | None]) -> dict[str, NDArray[np.bool_]]:
+def _unasked(
+    values: Mapping[str, NDArray[Any]], scores: Sequence[Score | None]
+) -> dict[str, NDArray[np.bool_]]:
+    """Mask, by metric, the samples whose score says that it does not apply."""
     masks = {}
-    for metric in task.metrics:
-        if any(s.values.get(metric, 0) is None for s in scores if s):
-            asked = [s is None or s.values.get(metric, 0) is not None for s in scores]
-            masks[metric] = ~np.array(asked)
+    for metric, mine in values.items():
+        if not is_there(mine).all():
+            unasked = [s is not None and s.values.get(metric, 0) is None for s in scores]
+            if any(unasked):
+                masks[metric] = np.array(unasked)
     return masks
 
 
 def _is_empty(completion: Completion) -> bool:
     """Tell whether any text that was generated is nothing but white space."""
-    asked_for_text = not completion.likelihoods
-    if not asked_for_text or completion.finish_reason == "error":
+    if completion.likelihoods or completion.finish_reason == "error":
         return False
-    return not completion.text.strip() or any(not one.text.strip() for one in completion.more)
+    if not completion.more:
+        return not completion.text.strip()
+    return not all(one.text.strip() for one in completion.drawn)
 
 
 def column(values: Sequence[Any]) -> NDArray[Any]:

@@ -66,20 +66,23 @@ def table_of(
     found = [completions.get(one.key) for one in posed]
     scores = [score for _, score in rows]
     sample = np.repeat(np.arange(len(rows)), [len(asked) for asked, _ in rows])
-    request = np.repeat(np.arange(len(found)), [_n_draws(answer) for answer in found])
+    request = np.repeat(np.arange(len(found)), list(map(_n_draws, found)))
     columns = {"sample": sample[request]} | _of_draws(found)
-    asked_of = [samples[i] for i in sample]
+    asked_of = [samples[i] for i in sample.tolist()]
     columns |= _chosen_rows(_of_requests(asked_of, posed, found), request)
     of_scores = {"status": pa.array([s.status if s else None for s in scores], pa.string())}
     if any(s and s.judged for s in scores):
         columns |= _of_programs([scores[i] for i in sample[request]], columns["draw"].to_pylist())
-    for metric in sorted(set(chain.from_iterable(s.values for s in scores if s))):
-        of_scores[metric] = _metric([s.values.get(metric) if s else None for s in scores])
+    values = [s.values if s else {} for s in scores]
+    for metric in sorted(set(chain.from_iterable(values))):
+        of_scores[metric] = _metric([of.get(metric) for of in values])
     columns |= _chosen_rows(of_scores, sample[request])
     return pa.table(columns)
 
 
 def _chosen_rows(columns: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+    if all(np.array_equal(rows, np.arange(len(column))) for column in columns.values()):
+        return dict(columns)  # a copy of a million rows takes its time
     return {name: column.take(rows) for name, column in columns.items()}
 
 
@@ -91,14 +94,13 @@ def _of_draws(found: Found) -> dict[str, Any]:
     """Return what was drawn; nulls for a request without an answer."""
     import pyarrow as pa
 
-    drawn: list[Completion | Drawn | None] = []
-    draws: list[int] = []
-    for answer in found:
-        drawn.append(answer)
-        draws.append(0)
-        if answer and answer.more and answer.error is None:
-            drawn += answer.more
-            draws += range(1, 1 + len(answer.more))
+    drawn: list[Completion | Drawn | None] = list(found)
+    draws = [0] * len(drawn)
+    if any(answer and answer.more for answer in found):
+        drawn, draws = [], []
+        for answer in found:
+            drawn += [answer, *(answer.more if answer and answer.error is None else ())]
+            draws += range(_n_draws(answer))
     return {
         "text": pa.array([one.text if one else None for one in drawn], pa.string()),
         "finish_reason": pa.array([o.finish_reason if o else None for o in drawn], pa.string()),

@@ -50,6 +50,9 @@ ENCODER = json.JSONEncoder(default=asdict, separators=(",", ":"))
 
 T = TypeVar("T")
 
+_Columns = tuple[bytearray, list[str], list[tuple[int, int | None, int, int]]]
+"""Keys, sample ids, and whether the prompt was cut, the choices, the part, the decoding."""
+
 
 class Store:
     """One run's plan, completions and scores; a context manager.
@@ -144,25 +147,39 @@ class Store:
     def asked(self, task: str) -> Iterator[tuple[str | None, dict[str, Asked]]]:
         """Yield each system with what it was asked of each sample of a task, in stored order.
 
-        One system's at a time, without prompts: what scoring needs.
+        Without prompts: what scoring needs.
         """
-        systems = self._read(
-            "SELECT adapter, min(position), max(position) FROM requests WHERE task = ? "
-            "GROUP BY adapter ORDER BY min(position)",
-            (task,),
-        )
         offers = {row: _offer(v)[0] for row, v in self._shared("requests", "choices", task)}
         n = {row: _decoding(v).n for row, v in self._shared("requests", "decoding", task)}
-        for adapter, first, last in systems:
-            found: dict[str, Asked] = {}
-            for key, sample, cut, offer, part, how in self._read(
-                "SELECT key, sample_id, prompt_was_cut, choices, part, decoding FROM requests "
-                "WHERE position BETWEEN ? AND ? AND task = ? AND adapter IS ? ORDER BY position",
-                (first, last, task, adapter),
-            ):
-                one = Posed(key.hex(), sample, bool(cut), offers.get(offer, ()), part, n[how])
-                found[sample] = (*found.get(sample, ()), one)
+        for adapter, (keys, samples, kinds) in self._posed(task).items():
+            hexed = keys.hex()
+            each = (hexed[start : start + 64] for start in range(0, len(hexed), 64))
+            posed = [
+                Posed(key, sample, bool(cut), offers.get(offer or 0, ()), part, n[how])
+                for key, sample, (cut, offer, part, how) in zip(each, samples, kinds, strict=True)
+            ]
+            found: dict[str, Asked] = dict(zip(samples, zip(posed, strict=True), strict=True))
+            if len(found) < len(posed):  # samples of several parts
+                found = {}
+                for one in posed:
+                    found[one.sample_id] = (*found.get(one.sample_id, ()), one)
             yield adapter, found
+
+    def _posed(self, task: str) -> dict[str | None, _Columns]:
+        """Return a task's requests by system, in one pass: a plan asks systems in turn."""
+        systems: dict[str | None, _Columns] = {}
+        known: dict[Any, Any] = {}  # what is equal is one object
+        with one_line_errors(self._path, self._n_acknowledged):
+            for adapter, key, sample, *kind in self._db.execute(
+                "SELECT adapter, key, sample_id, prompt_was_cut, choices, part, decoding "
+                "FROM requests WHERE task = ? ORDER BY position",
+                (task,),
+            ):
+                keys, samples, kinds = systems.setdefault(adapter, (bytearray(), [], []))
+                keys += key
+                samples.append(known.setdefault(sample, sample))
+                kinds.append(known.setdefault(tuple(kind), tuple(kind)))
+        return systems
 
     def add(self, completion: Completion) -> list[str]:
         """Take a completion; return the keys that this call committed, often none.

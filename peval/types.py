@@ -407,7 +407,9 @@ class Completion:
     @property
     def was_truncated(self) -> bool:
         """Tell whether any of the texts ran into the token limit."""
-        return self.finish_reason == "length" or any(o.finish_reason == "length" for o in self.more)
+        if self.finish_reason == "length" or not self.more:
+            return self.finish_reason == "length"
+        return any(one.finish_reason == "length" for one in self.more)
 
 
 class Judged(NamedTuple):

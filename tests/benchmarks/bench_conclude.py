@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 from made_runs import PROFILE, SERVING, adapter
 
+from peval.plan import ADAPTERS_PER_BATCH
 from peval.rundir import RunDir, record
 from peval.scoring import key_ends, score_key
 from peval.store import Store
@@ -33,6 +34,10 @@ HOW = Decoding(max_tokens=4)
 def key(name: str | None, sample: Sample) -> str:
     """Return a key that, as real ones, says nothing of its neighbours."""
     return hashlib.sha256(f"{name} {sample.id}".encode()).hexdigest()
+
+
+def request(name: str | None, sample: Sample) -> Request:
+    return Request(key(name, sample), "task", sample.id, name, tuple(sample.input.encode()), HOW)
 
 
 def make(path: Path, n_adapters: int, n_items: int) -> None:
@@ -48,26 +53,25 @@ def make(path: Path, n_adapters: int, n_items: int) -> None:
     adapters = [adapter(name) for name in names if name]
     rundir = RunDir(path)
     rundir.claim({})
+    ends = key_ends(task, samples)
     with Store(rundir.store) as store:
-        for number, name in enumerate(names):
-            requests = [
-                Request(key(name, s), "task", s.id, name, (i % 997, *range(20)), HOW)
-                for i, s in enumerate(samples)
-            ]
-            store.put_plan({"task": samples}, requests)
-            for i, request in enumerate(requests):
-                text = texts[(i * 7 + number) % 500][: 40 + i % 60]
-                store.add(Completion(request.key, text, tuple(range(12)), "stop"))
+        for first in range(0, len(names), ADAPTERS_PER_BATCH + 1):  # as `peval.plan` orders them
+            members = list(enumerate(names))[first : first + ADAPTERS_PER_BATCH + 1]
+            store.put_plan({"task": samples}, [request(n, s) for s in samples for _, n in members])
+            for i, sample in enumerate(samples):
+                for number, name in members:
+                    text = texts[(i * 7 + number) % 500][: 40 + i % 60]
+                    store.add(Completion(key(name, sample), text, tuple(range(12)), "stop"))
             store.flush()
-            ends = key_ends(task, samples)
-            values = rng.random(n_items).round(3).tolist()
-            store.add_scores(
-                (
-                    score_key((Posed(r.key, r.sample_id, False),), end),
-                    Score(r.key, {"rougeL": v, "exact_match": float(v > 0.9)}),
+            for _, name in members:
+                values = rng.random(n_items).round(3).tolist()
+                store.add_scores(
+                    (
+                        score_key((Posed(key(name, s), s.id, False),), end),
+                        Score(key(name, s), {"rougeL": v, "exact_match": float(v > 0.9)}),
+                    )
+                    for s, end, v in zip(samples, ends, values, strict=True)
                 )
-                for r, end, v in zip(requests, ends, values, strict=True)
-            )
     rundir.write_manifest(
         {
             "status": "running",
