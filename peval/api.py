@@ -176,7 +176,14 @@ def load(run_dir: str | Path) -> Results:
 
 
 def rescore(run_dir: str | Path) -> Results:
-    """Score a run's stored completions anew and rewrite its results and report."""
+    """Score a run's stored completions anew and rewrite its results and report.
+
+    Examples
+    --------
+    >>> from peval.api import rescore
+    >>> rescore("peval-runs/first").complete
+    True
+    """
     return conclude(RunDir(Path(run_dir)))
 
 
@@ -216,6 +223,16 @@ def score_predictions(
     ------
     PevalError
         In one line, what is wrong and what to do.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import peval
+    >>> _ = Path("sums.jsonl").write_text('{"id": "1", "input": "2 + 2", "output": "4"}')
+    >>> _ = Path("theirs.jsonl").write_text('{"id": "1", "prediction": "4"}')
+    >>> results = peval.score_predictions(["theirs.jsonl"], "sums.jsonl")
+    >>> results.estimate("sums", "exact_match", "theirs").value
+    1.0
     """
     from peval.predictions import chosen_task, import_predictions, named_files
 
@@ -245,6 +262,12 @@ def report(run_dir: str | Path, form: Form = "md") -> Path:
         "csv": a folder of tables.
 
     A run that is still in progress, or was stopped, is reported as far as it is, as partial.
+
+    Examples
+    --------
+    >>> from peval.api import report
+    >>> report("peval-runs/first", "csv").name
+    'tables'
     """
     rundir = RunDir(Path(run_dir))
     if not rundir.results.exists() and PLANNED in rundir.read_manifest():
@@ -337,6 +360,11 @@ def judge(
         The judge is malformed, or cannot be asked.
     DataError
         The file of reference answers or of labels does not fit the run.
+
+    Examples
+    --------
+    >>> import peval
+    >>> peval.judge("runs/open", "rubric").estimates  # doctest: +SKIP
     """
     from peval.judge_job import Judging
     from peval.judge_run import judge as ask
@@ -357,6 +385,15 @@ def gate(run: str | Path, rules: str | Path) -> Gate:
         If the file is malformed or names what the run does not have.
     RunError
         If the run cannot be read.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import peval
+    >>> rules = "rules: [{task: superni, adapter: generalist, floor: 0.99}]"
+    >>> _ = Path("gate.yaml").write_text(rules)
+    >>> peval.gate("peval-runs/first", "gate.yaml").verdict
+    'fail'
     """
     from peval.decide.gate import gate as decide
 

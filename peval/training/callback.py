@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from accelerate.utils.memory import clear_device_cache
 from transformers import TrainerCallback
 
 from peval.api import job_of
@@ -38,15 +39,16 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
     out
         The folder of the runs; "peval" in the trainer's output folder if left out.
     when
-        "during": while training goes on. "end": after the last step, so that one device holds the
-        engine only when training has left off.
+        "during": while training goes on. For one device that cannot hold both: "pause", where
+        training waits at each save until the checkpoint is scored, by an engine that starts and
+        ends there; "end", where an engine starts once after the last step.
     every_n_steps
         Save, and so score, every so many steps; None scores whenever the trainer saves.
     max_waiting
         How many checkpoints may wait, beside the one that is being scored. When more come, the
         oldest that waits is skipped, and the log says so.
     last_wait_s
-        How long the end of training waits for the last numbers.
+        How long the end of training, or a pause, waits for numbers.
     environment
         Set for the scorer's process: ``{"CUDA_VISIBLE_DEVICES": "1"}`` gives it a device.
     command
@@ -70,7 +72,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         suite: str | Sequence[str] = (),
         *,
         out: str | Path | None = None,
-        when: Literal["during", "end"] = "during",
+        when: Literal["during", "pause", "end"] = "during",
         every_n_steps: int | None = None,
         max_waiting: int | None = None,
         last_wait_s: float = 1800.0,
@@ -78,8 +80,8 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         command: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        if when not in ("during", "end"):
-            raise UsageError(f"PevalCallback: when={when!r}; give 'during' or 'end'")
+        if when not in ("during", "pause", "end"):
+            raise UsageError(f"PevalCallback: when={when!r}; give 'during', 'pause' or 'end'")
         room = {"max_adapters", "max_lora_rank", "target_modules"}
         if trainer.args.process_index == 0:
             job_of(None, (), suite, {k: v for k, v in options.items() if k not in {*room, "base"}})
@@ -88,7 +90,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         # Adapters are called after the folder that holds them.
         self._copies = self._out / ".waiting" / Path(trainer.args.output_dir).resolve().name
         self._when, self._every_n_steps = when, every_n_steps
-        self._max_waiting = max_waiting or (1 if when == "during" else 8)
+        self._max_waiting = max_waiting or (8 if when == "end" else 1)
         self._last_wait_s = last_wait_s
         self._environment, self._command = dict(environment or {}), tuple(command)
         self._options = {**options, "suite": suite, "out": str(self._out.resolve())}
@@ -98,6 +100,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         self._is_off = False
         self._lock: IO[str] | None = None
         self.n_engine_starts = self.n_scored = self.n_skipped = 0
+        self._n_starts_before = 0  # those of scorers that have ended
 
     @property
     def scorer_pid(self) -> int | None:
@@ -141,7 +144,10 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
             snapshots.drop(self._waiting.pop(step))
             self._skip(f"checkpoint-{step}", "newer ones came before the scorer was free")
         self._take(args, state, control)
-        if state.global_step >= state.max_steps:
+        if self._when == "pause":
+            self._drain(args, state, control)
+            self._stop()
+        elif state.global_step >= state.max_steps:
             self._drain(args, state, control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -165,6 +171,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
 
     def _start(self) -> None:
         log = self._out / "scorer.log"
+        self._n_starts_before = self.n_engine_starts
         self._scorer = ScorerProcess(self._options, log, self._environment, self._command)
 
     def _take(self, args: Any, state: Any, control: Any, timeout_s: float = 0.0) -> None:
@@ -196,7 +203,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
             self._skip(f"checkpoint-{step}", reply["error"])
             return
         self.n_scored += 1
-        self.n_engine_starts = reply["n_engine_starts"]
+        self.n_engine_starts = self._n_starts_before + reply["n_engine_starts"]
         metrics = {f"eval_{name}": value for name, value in reply["metrics"].items()}
         metrics["eval_peval/step"] = step
         self._trainer.log(dict(metrics))
@@ -229,14 +236,15 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
 
     def _drain(self, args: Any, state: Any, control: Any) -> None:
         """Wait for all that is being scored or waits, within bounds."""
-        if self._when == "end" and self._waiting and self._scorer is None and not self._is_off:
+        if self._when != "during" and self._waiting and self._scorer is None and not self._is_off:
+            clear_device_cache(garbage_collection=True)  # what torch keeps, an engine cannot have
             self._start()
         deadline_s = time.monotonic() + self._last_wait_s
         while self._scorer and (self._asked or self._waiting):
             if (left_s := deadline_s - time.monotonic()) <= 0:
                 logger.warning("peval: %g s passed, the last checkpoints are not scored",
                                self._last_wait_s)  # fmt: skip
-                self._close()
+                self._stop()
                 return
             self._take(args, state, control, min(left_s, 1.0))
 
@@ -244,13 +252,17 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         self.n_skipped += 1
         logger.warning("peval: %s is not scored: %s", name, why)
 
-    def _close(self) -> None:
+    def _stop(self) -> None:
+        """End the scorer, and forget what it has not scored."""
         if self._scorer is not None:
             self._scorer.close()
             self._scorer = None
         for copy in [*self._waiting.values(), *([self._asked[1]] if self._asked else [])]:
             snapshots.drop(copy)
         self._waiting, self._asked = {}, None
+
+    def _close(self) -> None:
+        self._stop()
         if self._lock is not None:
             self._lock.close()
             self._lock = None

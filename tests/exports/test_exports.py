@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import math
 import os
@@ -271,22 +270,3 @@ def test_results_in_a_notebook(tmp_path: Path) -> None:
     html = results._repr_html_()
     assert "<td>t&lt;</td>" in html
     assert "<td>1.000</td>" in html
-
-
-@pytest.mark.parametrize("module", ["peval.results", "peval.live", "peval.api"])
-def test_examples_in_docstrings(
-    module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import importlib
-
-    (tmp_path / "tests").symlink_to(ROOT / "tests")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
-    if module == "peval.api":  # examples go by their names: some read what another one wrote
-        peval.score(
-            adapters=["tests/toy/adapters/generalist"], suite="superni",
-            data_dir="tests/toy/data", limit=3, out="peval-runs/first",
-        )  # fmt: skip
-    found = doctest.testmod(importlib.import_module(module))
-    assert found.attempted
-    assert not found.failed

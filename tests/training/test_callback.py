@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from scripted import TOY
+from scripted import ROOT, TOY
 from transformers import EarlyStoppingCallback, TrainerCallback
 
 from peval.errors import RunError, UsageError
@@ -130,7 +131,10 @@ class Fake:
     def reply(self, timeout_s: float = 0.0) -> dict[str, Any] | None:
         return self.replies.pop() if self.replies else None
 
-    def close(self) -> None: ...
+    is_closed = False
+
+    def close(self) -> None:
+        self.is_closed = True
 
 
 class Prompt(Fake):
@@ -174,6 +178,77 @@ def test_at_the_end_the_last_checkpoints_are_scored(tmp_path: Path, prompt: list
     assert found.state.best_global_step == 3
     assert str(found.state.best_model_checkpoint).endswith("checkpoint-3")
     assert [entry["eval_peval/step"] for entry in scored(found.state.log_history)] == [3, 4, 5, 6]
+
+
+def test_a_pause_scores_each_checkpoint_when_it_is_saved(
+    tmp_path: Path, prompt: list[Prompt]
+) -> None:
+    """One device: the scorer comes and goes while training waits, so numbers are never late."""
+    found = trainer(
+        tmp_path, max_steps=6, save_steps=2, metric_for_best_model=METRIC,
+        load_best_model_at_end=True, eval_strategy="steps", eval_steps=2,
+    )  # fmt: skip
+    callback = PevalCallback(found, when="pause", **OPTIONS)
+    found.add_callback(callback)
+    beside: list[int | None] = []
+    look = {step: lambda: beside.append(callback.scorer_pid) for step in range(1, 7)}
+    found.add_callback(Slow(lambda: 0.0, look))
+    found.train()
+    assert beside == [None] * 6
+    assert [scorer.asked for scorer in prompt] == [[2], [4], [6]]
+    assert [scorer.is_closed for scorer in prompt] == [True] * 3
+    assert callback.n_engine_starts == 3
+    entries = scored(found.state.log_history)
+    assert [(e["step"], e["eval_peval/step"]) for e in entries] == [(2, 2), (4, 4), (6, 6)]
+    assert found.state.best_global_step == 2
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@needs_vllm
+@pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
+def test_vllm_comes_and_goes_in_pauses(tmp_path: Path) -> None:
+    found = trainer(tmp_path, max_steps=4, save_steps=2)
+    callback = PevalCallback(found, when="pause", **OPTIONS)
+    found.add_callback(callback)
+    found.train()
+    entries = scored(found.state.log_history)
+    assert [(e["step"], e["eval_peval/step"]) for e in entries] == [(2, 2), (4, 4)]
+    assert (callback.n_engine_starts, callback.n_scored) == (2, 2)
+
+
+def test_only_the_first_process_scores(tmp_path: Path, prompt: list[Prompt]) -> None:
+    found = trainer(tmp_path, max_steps=2, save_steps=1)
+    callback = PevalCallback(found, **OPTIONS)
+    found.add_callback(callback)
+
+    class NotFirst(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            state.is_world_process_zero = False
+
+    found.callback_handler.callbacks.insert(0, NotFirst())
+    found.train()
+    assert prompt == []
+    assert not (tmp_path / "peval").exists()
+
+
+@pytest.mark.engine
+@pytest.mark.timeout(600)
+@needs_vllm
+@pytest.mark.skipif(os.environ.get("PEVAL_SLOW") != "1", reason="slow: set PEVAL_SLOW=1")
+def test_two_processes_train_and_one_scores(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("under_torchrun.py")
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / "tests", script.parent)))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    done = subprocess.run(
+        [*torchrun, "--nproc-per-node", "2", str(script), str(tmp_path)],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"rank{i}.json").read_text()) for i in range(2))
+    assert first == {"steps": [2, 4], "n_scored": 2, "n_starts": 1}
+    assert second == {"steps": [], "n_scored": 0, "n_starts": 0}
+    assert len(list((tmp_path / "peval").glob("*-checkpoint-*"))) == 2
 
 
 def test_training_stops_early_when_checkpoints_get_worse(
@@ -345,5 +420,5 @@ def test_options_are_checked_when_the_callback_is_made(tmp_path: Path) -> None:
     found = trainer(tmp_path, max_steps=1)
     with pytest.raises(UsageError, match="no option 'limt'"):
         PevalCallback(found, suite="superni", limt=3)
-    with pytest.raises(UsageError, match="give 'during' or 'end'"):
+    with pytest.raises(UsageError, match="give 'during', 'pause' or 'end'"):
         PevalCallback(found, suite="superni", when="later")  # type: ignore[arg-type]
