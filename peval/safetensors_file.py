@@ -23,6 +23,7 @@ from peval.strict_json import parse_object, show
 MAX_HEADER_BYTES = 32_000_000
 _CHUNK_BYTES = 1 << 24
 _MAX_DIMENSION = 1 << 62
+_MAX_NAME = 1000  # characters; names are taken apart at every dot
 
 _BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
@@ -69,11 +70,10 @@ def read_header(path: Path, error: type[PevalError]) -> dict[str, TensorEntry]:
     """
     data, data_start, file_bytes = _header_bytes(path, error)
     header = parse_object(data, f"{path}: safetensors header", error)
-    header.pop("__metadata__", None)
-    entries = {
-        name: _entry(f"{path}: tensor {show(name)}", raw, data_start, error)
-        for name, raw in header.items()
-    }
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise error(f"{path}: __metadata__: {show(metadata)} is not an object of texts")
+    entries = {name: _entry(path, name, raw, data_start, error) for name, raw in header.items()}
     _check_layout(path, entries, data_start, file_bytes, error)
     return entries
 
@@ -146,7 +146,12 @@ def _check_header_length(
         raise error(f"{path}: truncated, or not safetensors: the file ends within its header")
 
 
-def _entry(where: str, raw: object, data_start: int, error: type[PevalError]) -> TensorEntry:
+def _entry(
+    path: Path, name: str, raw: object, data_start: int, error: type[PevalError]
+) -> TensorEntry:
+    where = f"{path}: tensor {show(name)}"
+    if len(name) > _MAX_NAME:
+        raise error(f"{where} has a name of {len(name)} characters, more than {_MAX_NAME}")
     if not isinstance(raw, dict) or set(raw) != {"dtype", "shape", "data_offsets"}:
         raise error(f"{where}: dtype, shape and data_offsets are needed, found {show(raw)}")
     dtype, shape, offsets = raw["dtype"], raw["shape"], raw["data_offsets"]

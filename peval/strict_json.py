@@ -10,6 +10,7 @@ from typing import Any
 from peval.errors import PevalError
 
 MAX_SHOWN = 120
+_MAX_VALUES = 3_000_000  # a tokenizer of 256,000 words and 580,000 merges has 2.3 million
 
 
 def show(value: object) -> str:
@@ -20,6 +21,9 @@ def show(value: object) -> str:
 
 def parse_object(data: bytes, where: str, error: type[PevalError]) -> dict[str, Any]:
     """Parse ``data`` as a JSON object; ``where`` opens the message of any ``error``."""
+    n_values = sum(map(data.count, (b",", b"[", b"{")))
+    if n_values > _MAX_VALUES:  # each takes up to a hundred times the bytes that it is written in
+        raise error(f"{where}: holds more than {_MAX_VALUES} values")
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except RecursionError:

@@ -46,8 +46,8 @@ def tokenizers(base: Base, adapters: Sequence[Adapter]) -> dict[str | None, Toke
 def _own(adapter: Adapter, shared: Tokenizer) -> Tokenizer:
     try:
         return cast(Tokenizer, load_own(shared, adapter.path))
+    except PevalError:
+        raise
     except Exception as error:  # tokenizers raises bare Exception at files that it cannot read
-        if isinstance(error, PevalError):
-            raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise AdapterError(f"{adapter.path}: its tokenizer cannot be loaded ({reason})") from error

@@ -19,6 +19,8 @@ PREFIX = "base_model.model."
 _EMBEDDINGS = ("embed_tokens.weight", "wte.weight", "embed_in.weight", "word_embeddings.weight",
                "shared.weight")  # fmt: skip
 _TABLES = (*_EMBEDDINGS, "relative_attention_bias.weight")
+# What a model for generation puts before the names of its inner model (``base_model_prefix``).
+_PREFIXES = frozenset({"model", "transformer", "gpt_neox", "backbone", "rwkv"})
 # These models' linear layers store [in, out].
 _TRANSPOSING = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _TRANSPOSED = frozenset({"c_attn", "c_fc", "c_proj", "q_attn"})
@@ -113,14 +115,16 @@ class BaseModel:
         Checkpoints may lack a prefix that the model in memory has (``transformer.h.0``, ``h.0``),
         never the other way round. Tied output layers have no weight of their own.
         """
-        parts = module.split(".")
-        at = _first_number(parts)
-        last_start = len(parts) - 1 if at is None else max(at - 1, 0)
-        for start in range(last_start + 1):
-            weight = ".".join(parts[start:]) + ".weight"
-            if weight in self.shapes:
-                return weight
-        return self.embedding if parts[-1] == "lm_head" else None
+        first, _, rest = module.partition(".")
+        for name in (module, rest) if first in _PREFIXES and not self._has_prefix else (module,):
+            if f"{name}.weight" in self.shapes:
+                return f"{name}.weight"
+        return self.embedding if module == "lm_head" else None
+
+    @cached_property
+    def _has_prefix(self) -> bool:
+        """Whether the checkpoint's names begin as those of the model in memory do."""
+        return any(weight.partition(".")[0] in _PREFIXES for weight in self.shapes)
 
     def owner(self, tensor: str) -> str | None:
         """Return the module that an adapter's tensor is for: the longest name the base has."""

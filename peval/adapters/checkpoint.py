@@ -171,8 +171,8 @@ def _first_weights(config: Config, entries: Entries, dtype: str | None) -> Surve
         if name not in found:
             refuse(file, name, "is missing; the trained weights have it")
         if found[name].shape != entry.shape:
-            refuse(file, name, f"has shape {list(found[name].shape)}, the trained one has "
-                   f"{list(entry.shape)}")  # fmt: skip
+            refuse(file, name, f"has shape {show(list(found[name].shape))}, the trained one "
+                   f"has {list(entry.shape)}")  # fmt: skip
     return survey(file, found, dtype)
 
 

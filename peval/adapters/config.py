@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from peval.adapters.methods import METHODS, REFUSED_METHODS, Method
-from peval.adapters.patterns import matches, why_unsafe
+from peval.adapters.patterns import is_literal, matches, why_unsafe
 from peval.errors import AdapterError
 from peval.strict_json import read_object, show
 
 CONFIG_FILE = "adapter_config.json"
 MAX_RANK = 1 << 16
 _MAX_PATTERNS = 10_000
+_MAX_COMPILED = 400  # Python keeps 512 compiled patterns; more are compiled anew for each module
 _TASK_TYPES = (None, "CAUSAL_LM", "SEQ_2_SEQ_LM", "SEQ_CLS")
 _LASTING_INITIALS = ("pissa", "olora", "bat", "mini")  # the base, or the form, depends on them
 # In the hash even at their defaults, so that a plain LoRA keeps the hash it always had.
@@ -224,6 +225,8 @@ def _check_names(config: Config) -> None:
         values = [value] if isinstance(value, str) else value or []
         if not isinstance(values, list) or not all(isinstance(v, str) and v for v in values):
             config.refuse(field, f"{show(value)} is neither a list of names nor a pattern")
+        if field == "layers_pattern" and len(values) > _MAX_COMPILED:
+            config.refuse(field, f"holds {len(values)} patterns, at most {_MAX_COMPILED} are run")
         if isinstance(value, str) or field == "layers_pattern":
             for each in values:
                 if why := why_unsafe(each, max_repeats=5, max_branches=10_000):
@@ -231,6 +234,9 @@ def _check_names(config: Config) -> None:
     saved = config.settings.get("modules_to_save") or []
     if not isinstance(saved, list) or not all(isinstance(v, str) and v for v in saved):
         config.refuse("modules_to_save", f"{show(saved)} is not a list of names")
+    if len(saved) > _MAX_COMPILED:
+        config.refuse("modules_to_save", f"holds {len(saved)} names, at most {_MAX_COMPILED} are "
+                      "compared")  # fmt: skip
     for each in saved:  # PEFT also runs these as patterns
         if why := why_unsafe(each, max_repeats=0, max_branches=1):
             config.refuse("modules_to_save", f"pattern {show(each)} {why}")
@@ -250,6 +256,9 @@ def _check_patterns(config: Config) -> None:
         found = config.settings.get(field) or {}
         if not isinstance(found, dict) or len(found) > _MAX_PATTERNS:
             config.refuse(field, f"an object of at most {_MAX_PATTERNS} entries is needed")
+        n_compiled = sum(not is_literal(key) for key in found)
+        if n_compiled > _MAX_COMPILED:
+            config.refuse(field, f"holds {n_compiled} patterns, at most {_MAX_COMPILED} are run")
         for key, value in found.items():
             if why := why_unsafe(key, max_repeats=2, max_branches=100):
                 config.refuse(field, f"pattern {show(key)} {why}")
@@ -278,6 +287,9 @@ def _check_numbers(config: Config) -> None:
             config.number(field, default)
         elif type(default) is int and field != "r":
             config.whole(field, default, -1 if default < 0 else 0, 1 << 40)
+    start = config.settings.get("alora_invocation_tokens") or []
+    if not isinstance(start, list) or not all(type(i) is int and 0 <= i < 1 << 31 for i in start):
+        config.refuse("alora_invocation_tokens", f"{show(start)} is not a list of token ids")
     bias = config.settings.get("bias") or "none"
     if bias not in ("none", "all", f"{method.peft_type.lower()}_only"):
         config.refuse("bias", f"{show(bias)} is not none, all or {method.peft_type.lower()}_only")

@@ -82,6 +82,6 @@ def _check_width(file: Path, head: Entries, base: BaseModel) -> None:
     for name, entry in head.items():
         if name.endswith("weight") and entry.shape[-1] != base.output_size:
             raise AdapterError(
-                f"{file}: tensor {show(name)} has shape {list(entry.shape)}, the base's last "
+                f"{file}: tensor {show(name)} has shape {show(list(entry.shape))}, the base's last "
                 f"vectors have {base.output_size} numbers"
             )

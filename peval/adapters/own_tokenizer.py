@@ -16,6 +16,7 @@ from typing import Any
 
 from peval.adapters.config import CONFIG_FILE
 from peval.adapters.patterns import why_unsafe
+from peval.adapters.trial import try_tokenizer
 from peval.errors import AdapterError
 from peval.machine import file_sha256
 from peval.strict_json import read_object, show
@@ -82,6 +83,8 @@ def _own_tokenizer(path: Path, base: Base) -> str | None:
     if has_same_settings and mine == other:
         return None
     _check_patterns(path / _WHOLE, mine, other)
+    if (path / _WHOLE).is_file():
+        try_tokenizer(path / _WHOLE)
     return hashlib.sha256(json.dumps([mine, settings], sort_keys=True).encode()).hexdigest()
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from peval.adapters.facts import chat_templates
 from peval.errors import AdapterError
 from peval.strict_json import show
 
-LIMIT_S = 3.0
+LIMIT_S = 3.0  # for all templates of a directory
+_MAX_TEMPLATES = 10
 _MAX_CHARACTERS = 1 << 20
 _MEMORY_BYTES = 1 << 29
 
@@ -39,9 +41,12 @@ except RecursionError:
 talk = [{{"role": "user", "content": "Hello."}}, {{"role": "assistant", "content": "Hello."}},
         {{"role": "user", "content": "What now?"}}]
 try:
+    n = 0
     for piece in template.generate(messages=talk, add_generation_prompt=True, tools=None,
                                    documents=None, bos_token="<s>", eos_token="</s>"):
-        pass
+        n += len(piece)
+        if n > {_MAX_CHARACTERS}:
+            stop("writes more than {_MAX_CHARACTERS} characters for three short messages")
 except jinja2.exceptions.SecurityError as fault:
     stop(f"reaches out of the sandbox: {{fault}}")
 except (MemoryError, OverflowError):
@@ -61,17 +66,22 @@ def check_template(directory: Path) -> None:
     AdapterError
         Says what is wrong with the first such.
     """
-    for text in chat_templates(directory).values():
-        _check(directory, text)
+    found = chat_templates(directory)
+    if len(found) > _MAX_TEMPLATES:
+        raise AdapterError(f"{directory}: chat_template: {len(found)} templates, more than "
+                           f"{_MAX_TEMPLATES}")  # fmt: skip
+    deadline_s = time.monotonic() + LIMIT_S
+    for text in found.values():
+        _check(directory, text, max(0.0, deadline_s - time.monotonic()))
 
 
-def _check(directory: Path, text: str) -> None:
+def _check(directory: Path, text: str, left_s: float) -> None:
     if len(text) > _MAX_CHARACTERS:
         raise AdapterError(f"{directory}: chat_template: longer than {_MAX_CHARACTERS} characters")
     try:
         child = subprocess.run(
             [sys.executable, "-I", "-c", _CHILD], input=text.encode("utf-8", "replace"),
-            capture_output=True, timeout=LIMIT_S, env={}, check=False,
+            capture_output=True, timeout=left_s, env={}, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         why = f"does not end within {LIMIT_S:g} s"

@@ -15,6 +15,7 @@ from peval.adapters.config import Config
 from peval.adapters.preflight import refuse
 from peval.errors import AdapterError
 from peval.safetensors_file import FLOATS, TensorEntry, chunks, largest_magnitude
+from peval.strict_json import show
 
 WEIGHTS_FILE = "adapter_model.safetensors"
 PICKLED_FILES = ("adapter_model.bin", "adapter_model.pt")
@@ -128,7 +129,7 @@ def _half(file: Path, name: str, entry: TensorEntry, which: str) -> Half:
     if entry.dtype not in FLOATS:
         refuse(file, name, f"has dtype {entry.dtype}, not one of {', '.join(FLOATS)}")
     if len(entry.shape) != 2:
-        refuse(file, name, f"has shape {list(entry.shape)}, a matrix is needed")
+        refuse(file, name, f"has shape {show(list(entry.shape))}, a matrix is needed")
     rank, outer = entry.shape if which == "A" else entry.shape[::-1]
     return Half(name, rank, outer)
 

@@ -36,7 +36,7 @@ def expert_folders(config: Config) -> list[Path]:
         config.refuse("adapters", f"{show(given)} names no experts")
     keys = [str(n) for n in range(len(given))]
     if set(given) != set(keys):
-        config.refuse("adapters", f"PEFT applies only experts called 0, 1 and so on, these are "
+        config.refuse("adapters", f"PEFT loads only experts called 0, 1 and so on, these are "
                       f"called {show(sorted(given))}")  # fmt: skip
     paths = [given[key] for key in keys]
     home = config.path.parent

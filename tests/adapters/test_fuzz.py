@@ -85,6 +85,32 @@ def truncate(share: float) -> Spoil:
     return lambda p: os.truncate(p / WEIGHTS, int((p / WEIGHTS).stat().st_size * share))
 
 
+def rename(change: Callable[[str], str]) -> Spoil:
+    return edit(lambda t, _: [t.update({change(n): t.pop(n)}) for n in list(t)])
+
+
+def tokenizer(**changes: Any) -> Spoil:
+    found = json.loads((TOY_BASE / "tokenizer.json").read_text())
+    return write("tokenizer.json", json.dumps(found | changes).encode())
+
+
+def many_tensors(n: int) -> Spoil:
+    name = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"
+    header = {
+        name.format(i // 2, "AB"[i % 2]): {
+            "dtype": "F16", "shape": [1, 1], "data_offsets": [2 * i, 2 * i + 2]}
+        for i in range(n)
+    }  # fmt: skip
+    return raw_header(json.dumps(header).encode(), bytes(2 * n))
+
+
+def add_metadata(path: Path, value: object) -> None:
+    data = (path / WEIGHTS).read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size]) | {"__metadata__": value}
+    raw_header(json.dumps(header).encode(), data[8 + size :])(path)
+
+
 def link_out(name: str) -> Spoil:
     def spoil(path: Path) -> None:
         (path / name).rename(path.parent / f"elsewhere-{name}")
@@ -101,6 +127,7 @@ def template(text: str) -> Spoil:
     return write("chat_template.jinja", text.encode())
 
 
+SLOW = "{% for a in range(99999) %}" * 2 + "{% break if a > 300 %}" + "{% endfor %}" * 2
 LOOPS = "{% for a in range(99999) %}" * 3 + "x" + "{% endfor %}" * 3
 # What any of the source adapters can suffer.
 ANYWHERE: dict[str, Spoil] = {
@@ -130,6 +157,16 @@ BESIDE: dict[str, Spoil] = {
     "tokenizer is cut": write("tokenizer.json", b'{"model": {'),
     "tokenizer is deep": write("tokenizer.json", b'{"a":' * 100_000),
     "tokenizer twice": write("tokenizer.json", b'{"model": {}, "model": {}}'),
+    "tokenizer of many values": write("tokenizer.json", b'{"a":[' + b"[]," * 20_000_000 + b"[]]}"),
+    "tokenizer panics": tokenizer(
+        normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAA"}),
+    "tokenizer of no model": tokenizer(model={"type": "BPE", "vocab": {"a": 0}, "merges": ["a b"]}),
+    "tokenizer that repeats": tokenizer(post_processor={
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": "z", "type_id": 0}}] * 3000
+                  + [{"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "special_tokens": {"z": {"id": "z", "ids": [1] * 3000, "tokens": ["a"] * 3000}}}),
     "tokenizer of patterns": write("tokenizer.json", json.dumps(
         {"model": {}, "pre_tokenizer": {"pretokenizers": [{"pattern": {"Regex": "(a+)+$"}}]}}
     ).encode()),
@@ -176,6 +213,15 @@ LORA: dict[str, Spoil] = {
     "method of numbers": configure(peft_type=7),
     "method unknown": configure(peft_type="../../etc/passwd"),
     "token of 10**12": configure(trainable_token_indices=[10**12]),
+    "many ranks to compile": configure(
+        rank_pattern={f"(a|b){i}.*x{i}": 4 for i in range(9999)}),
+    "many scales to compile": configure(
+        alpha_pattern={f"(a|b){i}.*x{i}": 4 for i in range(9999)}),
+    "many saved modules": configure(modules_to_save=[f"m{i}" for i in range(30_000)]),
+    "many layer patterns": configure(
+        layers_to_transform=[0], layers_pattern=[f"m{i}" for i in range(30_000)]),
+    "aLoRA of text": configure(alora_invocation_tokens="abc"),
+    "aLoRA below zero": configure(alora_invocation_tokens=[-1]),
     "tokens twice": configure(trainable_token_indices=[1, 1]),
     "tokens of another module": configure(trainable_token_indices={"/etc": [1]}),
     "random start": configure(init_lora_weights="pissa_niter_16"),
@@ -226,6 +272,18 @@ LORA: dict[str, Spoil] = {
     "dtype complex": raw_header(entry(dtype="C64", offsets=(0, 8)), bytes(8)),
     "entry without a shape": raw_header(b'{"x": {"dtype": "F32", "data_offsets": [0, 4]}}'),
     "a name of a megabyte": edit(lambda t, n: t.update({"x" * (1 << 20): t[n]})),
+    "a name of 50,000 parts": edit(lambda t, n: t.update(
+        {"base_model.model." + "a." * 50_000 + "weight": t[n]})),
+    "a prefix twice": rename(lambda n: f"base_model.model.{n}"),
+    "a wrapper in the names": rename(
+        lambda n: n.replace("model.layers", "_fsdp_wrapped_module.model.layers")),
+    "a model in the model": rename(lambda n: n.replace("model.layers", "model.model.layers")),
+    "names of another script": rename(lambda n: n.replace("layers.1", "layers.١")),
+    "names of the trainer": rename(lambda n: n.replace(".weight", ".default.weight")),
+    "100,000 tensors": many_tensors(100_000),
+    "metadata is a number": lambda p: add_metadata(p, 5),
+    "metadata is deep": lambda p: add_metadata(p, {"a": {"b": 1}}),
+    "shape of 100,000 ones": raw_header(entry(shape=[1] * 100_000), bytes(4)),
     "a name of line breaks": edit(lambda t, n: t.update({"a\nb\x1b[2J": t[n]})),
     "a name of paths": edit(lambda t, n: t.update({"../../../etc/passwd": t[n]})),
     "template of loops": template(LOOPS),
@@ -234,6 +292,12 @@ LORA: dict[str, Spoil] = {
                                    "{% set ns.x = ns.x * 2 %}{% endfor %}{{ ns.x }}"),
     "template of digits": template("{{ 9 ** 999999999 }}"),
     "template escapes": template("{{ ''.__class__.__mro__[1].__subclasses__()() }}"),
+    "template of long answers": template(
+        "{% set x = 'a' * 100000 %}{% for i in range(99999) %}{{ x }}{% endfor %}"),
+    "many templates": write("tokenizer_config.json", json.dumps({"chat_template": [
+        {"name": str(i), "template": "x"} for i in range(10_000)]}).encode()),
+    "many slow templates": write("tokenizer_config.json", json.dumps({"chat_template": [
+        {"name": str(i), "template": SLOW} for i in range(9)]}).encode()),
     "template is none": template("{% for m in messages %}"),
     "template is deep": template("(" * 5 + "{{ " + "(" * 20_000 + "1" + ")" * 20_000 + " }}"),
     "template is huge": template("x" * (1 << 22)),

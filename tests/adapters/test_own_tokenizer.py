@@ -272,7 +272,10 @@ def test_what_cannot_be_loaded_is_said_in_one_line(
     extended: Path, base: Base, tmp_path: Path
 ) -> None:
     path = copy_of(extended, tmp_path)
-    edit("tokenizer.json", lambda t: t["model"].update(type="Oracle"))(path)
+    edit("tokenizer_config.json", lambda t: t.update(eos_token=5))(path)
     broken = load_adapter(path, "broken", base, weight_shapes(base))
     with pytest.raises(AdapterError, match="its tokenizer cannot be loaded"):
         tokenizers(base, [broken])
+    edit("tokenizer.json", lambda t: t["model"].update(type="Oracle"))(path)
+    with pytest.raises(AdapterError, match=r"tokenizer\.json: cannot be loaded"):
+        load_adapter(path, "broken", base, weight_shapes(base))
