@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from peval.errors import PevalError
-from peval.strict_json import parse_object, show
+from peval.strict_json import parse_object, show, uncollected
 
 # The reference reader takes 100 MB, which keeps Python busy for half a minute; a model of 100,000
 # tensors in one file needs 17 MB.
-MAX_HEADER_BYTES = 32_000_000
+MAX_HEADER_BYTES = 20_000_000
 _CHUNK_BYTES = 1 << 24
 _MAX_DIMENSION = 1 << 62
 _MAX_NAME = 1000  # characters; names are taken apart at every dot
@@ -73,8 +73,9 @@ def read_header(path: Path, error: type[PevalError]) -> dict[str, TensorEntry]:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise error(f"{path}: __metadata__: {show(metadata)} is not an object of texts")
-    entries = {name: _entry(path, name, raw, data_start, error) for name, raw in header.items()}
-    _check_layout(path, entries, data_start, file_bytes, error)
+    with uncollected():
+        entries = {name: _entry(path, name, raw, data_start, error) for name, raw in header.items()}
+        _check_layout(path, entries, data_start, file_bytes, error)
     return entries
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,8 @@ def parse_object(data: bytes, where: str, error: type[PevalError]) -> dict[str, 
     if n_values > _MAX_VALUES:  # each takes up to a hundred times the bytes that it is written in
         raise error(f"{where}: holds more than {_MAX_VALUES} values")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
+        with uncollected():
+            value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
     except RecursionError:
         raise error(f"{where}: JSON nested too deeply") from None
     except UnicodeDecodeError:
@@ -49,6 +53,18 @@ def read_object(path: Path, error: type[PevalError], max_bytes: int = 1 << 20) -
     if len(data) > max_bytes:
         raise error(f"{path}: larger than the {max_bytes} bytes such a file may have")
     return parse_object(data, str(path), error)
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Make many objects without looking for garbage among them, which takes most of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

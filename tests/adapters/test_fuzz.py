@@ -280,7 +280,7 @@ LORA: dict[str, Spoil] = {
     "a model in the model": rename(lambda n: n.replace("model.layers", "model.model.layers")),
     "names of another script": rename(lambda n: n.replace("layers.1", "layers.١")),
     "names of the trainer": rename(lambda n: n.replace(".weight", ".default.weight")),
-    "100,000 tensors": many_tensors(100_000),
+    "40,000 tensors": many_tensors(40_000),
     "metadata is a number": lambda p: add_metadata(p, 5),
     "metadata is deep": lambda p: add_metadata(p, {"a": {"b": 1}}),
     "shape of 100,000 ones": raw_header(entry(shape=[1] * 100_000), bytes(4)),

@@ -263,7 +263,8 @@ def test_what_lies_beside_the_weights(place: Path, tmp_path: Path) -> None:
     tokenizer = json.loads((path / "tokenizer.json").read_text())
     (path / "tokenizer.json").write_text(json.dumps(tokenizer, indent=7))
     assert inspect(path, None, False)["tokenizer_differs_in"] == []
-    tokenizer["added_tokens"].append({"id": 1083, "content": "<new>", "special": True})
+    token = tokenizer["added_tokens"][-1]
+    tokenizer["added_tokens"].append(token | {"id": 1083, "content": "<new>"})
     (path / "tokenizer.json").write_text(json.dumps(tokenizer))
     (path / "chat_template.jinja").write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     found = inspect(path, None, False)
