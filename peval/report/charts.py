@@ -49,13 +49,14 @@ class Spot:
 @dataclass(frozen=True)
 class Scatter:
     """Points on two axes that both hold 0; ``margin`` is a line on the x axis that may not be
-    crossed to the left.
+    crossed to the left. The best lie high and to the right, or to the left.
     """
 
     x_title: str
     y_title: str
     spots: tuple[Spot, ...]
     margin: float | None = None
+    best_is_left: bool = False
 
 
 @dataclass(frozen=True)

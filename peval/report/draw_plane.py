@@ -24,18 +24,18 @@ from peval.report.ink import (
     svg_of,
     width_in,
 )
+from peval.report.placing import GAP_PT, LINE_PT, placed
 
 HEIGHT_IN = 4.0
-N_LABELLED = 14
-LINE_PT = 11.0
-LABEL_PT = 8.0
+N_WITH_INTERVALS = 8
+LEFT = 0.09
 
 
 def draw_scatter(name: str, chart: Scatter) -> str:
     """Draw points with their intervals and names; both axes show 0."""
 
     def paint(figure: Any) -> None:
-        axis = figure.add_axes((0.09, 0.14, 0.72, 0.8))
+        axis = figure.add_axes((LEFT, 0.14, 0.72, 0.8))
         bare(axis, "both")
         axis.axvline(0, color=MUTED, linewidth=0.9)
         axis.axhline(0, color=MUTED, linewidth=0.9)
@@ -44,14 +44,13 @@ def draw_scatter(name: str, chart: Scatter) -> str:
             axis.annotate("margin", (chart.margin, 1), xytext=(0, 3), ha="center",
                           xycoords=("data", "axes fraction"), textcoords="offset points",
                           fontsize=SMALL_PT, color=INK)  # fmt: skip
-        many = len(chart.spots) > N_LABELLED
+        many = len(chart.spots) > N_WITH_INTERVALS
         for spot in chart.spots:
             _spot(axis, spot, crowded=many)
         axis.margins(0.06)
         axis.set_xlabel(chart.x_title, fontsize=SMALL_PT, color=MUTED)
         axis.set_ylabel(chart.y_title, fontsize=SMALL_PT, color=MUTED)
-        shown = _outstanding(chart.spots) if many else chart.spots
-        _labels(axis, [(s.label, s.x, s.y, MARK_COLOURS[s.mark]) for s in shown], figure)
+        _names(axis, chart, figure)
 
     return svg_of(name, HEIGHT_IN, paint)
 
@@ -69,10 +68,35 @@ def _spot(axis: Any, spot: Spot, crowded: bool) -> None:
               zorder=3)  # fmt: skip
 
 
-def _outstanding(spots: Sequence[Spot]) -> list[Spot]:
-    """Return the points that no other beats on both axes, the highest first."""
-    best = [s for s in spots if not any(o.x > s.x and o.y > s.y for o in spots)]
-    return sorted(best, key=lambda s: (-s.y, s.label))[:N_LABELLED]
+def _names(axis: Any, chart: Scatter, figure: Any) -> None:
+    """Name points where there is room: first those that none beats, then the marked ones."""
+    spots = _by_interest(chart)
+    points = _places(axis, [(s.x, s.y) for s in spots], figure)
+    widths = [72 * width_in([label(s.label)]) for s in spots]
+    room = (72 * WIDTH_IN * LEFT, 72 * WIDTH_IN)
+    for spot, place in zip(spots, placed(points, widths, room), strict=True):
+        if place:
+            axis.annotate(label(spot.label), (spot.x, spot.y), textcoords="offset points",
+                          xytext=(place.dx, place.dy), ha=place.align, va="center_baseline",
+                          fontsize=TEXT_PT - 0.5, color=MARK_COLOURS[spot.mark],
+                          annotation_clip=False, gid=HALO)  # fmt: skip
+
+
+def _by_interest(chart: Scatter) -> list[Spot]:
+    """Return the points, first those that no other beats on both axes, then those with a mark."""
+    sign = -1 if chart.best_is_left else 1
+    best = {
+        s for s in chart.spots
+        if not any(sign * o.x > sign * s.x and o.y > s.y for o in chart.spots)
+    }  # fmt: skip
+    return sorted(chart.spots, key=lambda s: (s not in best, s.mark not in "▲▼", -s.y, s.label))
+
+
+def _places(axis: Any, points: Sequence[tuple[float, float]], figure: Any) -> list[Any]:
+    """Return where points of the chart lie on the page, in points."""
+    axis.get_xlim()  # settles the limits, which places need
+    axis.get_ylim()
+    return [axis.transData.transform(point) * 72 / figure.dpi for point in points]
 
 
 def draw_lines(name: str, chart: Lines) -> str:
@@ -81,7 +105,7 @@ def draw_lines(name: str, chart: Lines) -> str:
     right = 1 - max(room, 0.5) / WIDTH_IN
 
     def paint(figure: Any) -> None:
-        axis = figure.add_axes((0.09, 0.14, right - 0.09, 0.8))
+        axis = figure.add_axes((LEFT, 0.14, right - LEFT, 0.8))
         bare(axis, "both")
         if chart.log_x:
             axis.set_xscale("log", base=2)
@@ -124,10 +148,7 @@ def _means(line: Line) -> tuple[list[float], list[float]]:
 
 def _labels(axis: Any, texts: Sequence[tuple[str, float, float, str]], figure: Any) -> None:
     """Write names to the right of their points, moved apart where they would overlap."""
-    scale = 72 / figure.dpi
-    axis.get_xlim()  # settles the limits, which places need
-    axis.get_ylim()
-    places = [axis.transData.transform((x, y)) * scale for _, x, y, _ in texts]
+    places = _places(axis, [(x, y) for _, x, y, _ in texts], figure)
     order = sorted(range(len(texts)), key=lambda i: (places[i][1], texts[i][0]))
     taken: list[tuple[float, float, float]] = []
     for i in order:
@@ -140,8 +161,8 @@ def _labels(axis: Any, texts: Sequence[tuple[str, float, float, str]], figure: A
             if overlaps and abs(wanted - other) < LINE_PT:
                 wanted = other + LINE_PT
         taken.append((across, wide, wanted))
-        fits = across + LABEL_PT + wide < 72 * WIDTH_IN
+        fits = across + GAP_PT + wide < 72 * WIDTH_IN
         axis.annotate(shown, (x, y), textcoords="offset points", ha="left" if fits else "right",
-                      xytext=(LABEL_PT if fits else -LABEL_PT, wanted - up),
+                      xytext=(GAP_PT if fits else -GAP_PT, wanted - up),
                       va="center_baseline", fontsize=TEXT_PT - 0.5, color=colour,
                       annotation_clip=False, gid=HALO)  # fmt: skip

@@ -67,7 +67,7 @@ def gains(view: View) -> Iterator[Figure]:
             "beyond the base's, with its 95 % interval: the best lie high and to the left",
             Scatter(
                 f"memorized: {metric} on {task}, points beyond the base",
-                "mean gain in skill, points", spots,
+                "mean gain in skill, points", spots, best_is_left=True,
             ),
         )  # fmt: skip
 
@@ -88,7 +88,7 @@ def _held_out_gains(view: View, task: str, metric: str) -> Iterator[Figure]:
             "beyond the base's, with 95 % intervals: the best lie high and to the left",
             Scatter(
                 f"memorized: {metric} on {task}, points beyond the base",
-                f"learned: {learnt} on held-out records, points", tuple(spots),
+                f"learned: {learnt} on held-out records, points", tuple(spots), best_is_left=True,
             ),
         )  # fmt: skip
 
