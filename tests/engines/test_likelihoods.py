@@ -18,17 +18,20 @@ import pytest
 from scripted import TOKENIZER, TOY
 
 from peval.api import open_engine
+from peval.engines.hf_backend import HfBackend
 from peval.engines.moments import moments
 from peval.engines.vllm_moments import with_moments_of_logits
 from peval.job import Job
 from peval.prepare import prepare
 from peval.progress import Silent
-from peval.types import Decoding, Likelihood, Request
+from peval.types import Decoding, EngineSpec, Likelihood, Request
 
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.timeout(400),
     pytest.mark.skipif(not importlib.util.find_spec("vllm"), reason="vLLM is not installed"),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("one_thread"),
 ]
 SYSTEMS = (None, "noop", "generalist", "memorizer")
 
@@ -84,9 +87,22 @@ def answers(
     adapters = (*(str(TOY / "adapters" / name) for name in SYSTEMS if name), *more)
     job = Job(base=str(TOY / "base"), adapters=adapters, suites=("superni",), engine=kind,
               data_dir=str(TOY / "data"), dtype=dtype, out=str(place / kind))  # fmt: skip
+    if kind == "hf":
+        return in_this_process(prepare(job).spec(), asked)
     engine = open_engine(prepare(job), Silent())
     found = {done.key: done.likelihoods for done in engine.complete(asked)}
     engine.close()
+    return found
+
+
+def in_this_process(spec: EngineSpec, asked: list[Request]) -> dict[str, tuple[Likelihood, ...]]:
+    """Ask transformers without a worker, which would load it anew."""
+    backend, found = HfBackend(spec, lambda: None), {}
+    assert not backend.ready["refused"]
+    for request in asked:
+        backend.submit(request)
+    while backend.has_work():
+        found |= {done.key: done.likelihoods for done in backend.step()}
     return found
 
 
