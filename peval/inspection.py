@@ -12,12 +12,11 @@ from peval.adapters import facts
 from peval.adapters.bottlenecks import Bottlenecks
 from peval.adapters.checkpoint import Checkpoint
 from peval.adapters.pickled import convert_pickles as _convert_pickles
-from peval.adapters.routes import NO_ENCODERS
 from peval.adapters.vllm_view import vllm_says
 from peval.adapters.whole import Whole
-from peval.bases import load_base, weight_shapes
+from peval.bases import encodes, load_base, weight_shapes
 from peval.errors import BaseModelError
-from peval.types import HF, Base
+from peval.types import Base
 
 _REFUSES_BASE = "refuses its base: it serves no encoder-decoder models"
 
@@ -89,6 +88,7 @@ def _identity(path: Path, name: str, found: adapters.Vetted, base: Base | None) 
         "method": adapter.method,
         "base": adapter.base_name,
         "target_modules": list(adapter.target_modules),
+        "classes": list(adapter.labels),
         "changes_nothing": adapter.changes_nothing,
         "sha256": adapter.sha256,
     }
@@ -127,8 +127,8 @@ def _whole(found: Whole) -> dict[str, Any]:
         "n_modules": len({name.rsplit(".", 1)[0] for name in found.changed}),
         "route": found.route,
         "route_why": f"{len(found.changed)} of {len(found.entries)} tensors are not the base's; "
-                     + (NO_ENCODERS if found.route == HF else "its weights take the base's place"),
-        "vllm": _REFUSES_BASE if found.route == HF
+                     + found.why,
+        "vllm": _REFUSES_BASE if encodes(found.config)
                 else "takes it as a base of its own, not as an adapter",
     }  # fmt: skip
 
@@ -183,6 +183,7 @@ def text(found: Mapping[str, Any]) -> str:
         "modules": f"{found['n_modules']} ({', '.join(found['target_modules'])})",
         "size": f"{size}, {found['n_bytes'] / 1e6:.1f} MB, {', '.join(found['dtypes'])}",
         "base": found["base"] or "not named",
+        "classes": ", ".join(found["classes"]),
         "route": f"{found['route']}: {found['route_why']}",
         "vLLM": f"{found['vllm']} (alone, as it lies there)",
         "training": ", ".join(f"{key} {value}" for key, value in found["training"].items()),

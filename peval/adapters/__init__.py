@@ -207,7 +207,7 @@ def _whole(path: Path, name: str, whole: Whole) -> Adapter:
         target_modules=_kinds(modules),
         base_name=None,
         changes_nothing=not whole.changed,
-        route=HF if labels else whole.route,
+        route=whole.route,
         vocabulary_size=whole.rows,
         is_apart=whole.new_words,
         labels=labels,

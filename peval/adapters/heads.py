@@ -30,7 +30,7 @@ def head_of(file: Path, entries: Entries, config: Config, base: BaseModel) -> En
     """
     if not config.has_head:
         return {}
-    found = _named_like_one(entries)
+    found = heads_of(entries)
     if not found:
         raise AdapterError(f"{file}: no head ({' or '.join(HEADS)}), which task_type SEQ_CLS needs")
     _check_width(file, found, base)
@@ -39,7 +39,7 @@ def head_of(file: Path, entries: Entries, config: Config, base: BaseModel) -> En
 
 def whole_head(path: Path, entries: Entries, base: BaseModel) -> Entries:
     """Return the tensors of a whole checkpoint's head; none where it has none."""
-    found = _named_like_one(entries)
+    found = heads_of(entries)
     if found:
         _check_width(path, found, base)
     return found
@@ -58,7 +58,7 @@ def classes(path: Path, entries: Entries) -> tuple[str, ...]:
     AdapterError
         The config beside it names another number of classes.
     """
-    sizes = {entry.shape[0] for entry in _named_like_one(entries).values()}
+    sizes = {entry.shape[0] for entry in heads_of(entries).values()}
     if not sizes:
         return ()
     n = min(sizes)
@@ -73,7 +73,8 @@ def classes(path: Path, entries: Entries) -> tuple[str, ...]:
     return tuple(str(named[str(i)]) for i in range(n))
 
 
-def _named_like_one(entries: Entries) -> dict[str, TensorEntry]:
+def heads_of(entries: Entries) -> dict[str, TensorEntry]:
+    """Return the tensors that are named as a head's are."""
     stems = tuple(f"{name}." for name in HEADS)
     return {name: e for name, e in entries.items() if name.removeprefix(PREFIX).startswith(stems)}
 

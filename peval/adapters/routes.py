@@ -20,6 +20,7 @@ _ALSO = {NATIVE: (MERGE, HF), REWRITE: (MERGE, HF), MERGE: (HF,), PROMPT: (HF,),
 ROUTES = tuple(_ALSO)
 MAX_NATIVE_RANK = 512
 _PROMPTS = ("PROMPT_TUNING", "P_TUNING", "MULTITASK_PROMPT_TUNING")
+HAS_HEAD = "its head classifies sequences, in transformers or, with --engine vllm, in vLLM"
 NO_ENCODERS = "vLLM serves no encoder-decoder models"
 _INSIDE = {
     "PREFIX_TUNING": "its vectors go into every layer's attention, which vLLM has no place for",
@@ -43,7 +44,7 @@ def choose(config: Config, entries: Entries, plan: Plan | None, encodes: bool) -
     """
     kind, name = config.method.peft_type, config.method.name
     if config.has_head:
-        return Route(HF, "its head classifies sequences, which is done in transformers")
+        return Route(HF, HAS_HEAD)
     if encodes:
         return Route(HF, NO_ENCODERS)
     if kind in _INSIDE:

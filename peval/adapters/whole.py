@@ -10,9 +10,10 @@ from typing import Any
 
 from peval.adapters.basemodel import BaseModel
 from peval.adapters.config import CONFIG_FILE
-from peval.adapters.heads import replaces, whole_head
+from peval.adapters.heads import heads_of, replaces, whole_head
 from peval.adapters.model_config import meaning
 from peval.adapters.preflight import Entries, check_dtypes, is_words, refuse
+from peval.adapters.routes import HAS_HEAD, NO_ENCODERS
 from peval.adapters.weights import survey
 from peval.bases import encodes, weight_files
 from peval.errors import AdapterError
@@ -42,7 +43,19 @@ class Whole:
     @property
     def route(self) -> str:
         """Its weights take the base's place in vLLM, where that serves such models."""
-        return HF if encodes(self.config) else MERGE
+        return HF if self.has_head or encodes(self.config) else MERGE
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it classifies sequences."""
+        return bool(heads_of(self.entries))
+
+    @property
+    def why(self) -> str:
+        """Why it takes its route."""
+        if self.has_head:
+            return HAS_HEAD
+        return NO_ENCODERS if self.route == HF else "its weights take the base's place"
 
     @property
     def method(self) -> str:

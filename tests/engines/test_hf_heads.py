@@ -20,6 +20,7 @@ from peval.engines.hf_heads import HeadBackend
 from peval.engines.vllm_heads import without_padding
 from peval.errors import AdapterError
 from peval.heads import named_classes
+from peval.inspection import inspect, text
 from peval.routing import routed
 from peval.types import Adapter, Completion, Decoding, EngineSpec, Request
 
@@ -144,6 +145,16 @@ def test_heads_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None:
     (lora / "adapter_config.json").write_text(json.dumps(config | {"task_type": "CAUSAL_LM"}))
     with pytest.raises(AdapterError, match="score"):
         adapter_of(lora, base)
+
+
+def test_inspection_says_what_the_classes_are_and_who_asks_them(base: Path, tmp_path: Path) -> None:
+    for lora in (False, True):
+        path = lowres.train_head(base, tmp_path / f"lora-{lora}", [], 0, lora, named=not lora)
+        found = inspect(path, str(base), allow_base_mismatch=False)
+        assert found["route"] == adapter_of(path, base).route == "hf"
+        said = text(found)
+        assert "or, with --engine vllm, in vLLM" in said
+        assert "classes  " + ("LABEL_0, LABEL_1" if lora else ", ".join(lowres.LABELS)) in said
 
 
 def test_an_adapter_without_its_head_is_refused(base: Path, tmp_path: Path) -> None:
