@@ -377,6 +377,8 @@ def test_a_rating_judge(run: Path) -> None:
     one = section(run)
     assert system(one, "generalist")["mean"] == 7.0
     assert results.estimate(one["name"], "rating", None).value == 7.0
+    # Where all verdicts are equal, no system fills the examples alone.
+    assert {row["system"] for row in one["examples"][:3]} == {None, "generalist", "noop"}
     assert all(null["win_rate"] == 0 for null in one["nulls"])
     with pytest.raises(UsageError, match="rates single answers"):
         judge(job(run, "http://x", judge="mt-bench-single", against="base"), Silent())

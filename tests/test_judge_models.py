@@ -13,7 +13,7 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api, judge_run
+from peval import api, engines, judge_run
 from peval.engines.reward import RewardEngine
 from peval.errors import JudgeError
 from peval.judging.place import Place, places
@@ -60,9 +60,19 @@ def asked(place: Place) -> dict[str, tuple[Request, tuple[Message, ...], Complet
     return found
 
 
-def test_a_local_judge_in_vllm_judges_both_orders(
-    run: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "hf",
+        pytest.param("vllm", marks=pytest.mark.skipif(
+            not os.environ.get("PEVAL_SLOW"), reason="an engine start: set PEVAL_SLOW=1"
+        )),
+    ],
+)  # fmt: skip
+def test_a_local_judge_judges_both_orders(
+    run: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, kind: str
 ) -> None:
+    monkeypatch.setattr(engines, "choose_kind", lambda wanted: kind)
     found = peval.judge(run, "pair-local", model=str(TOY / "base"), nulls=1)
     (one,) = found.judged["sections"]
     assert one["n_pending"] == 0 and not one["unscored"]

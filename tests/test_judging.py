@@ -16,7 +16,7 @@ from peval.engines.budget import Budget, CapReachedError
 from peval.errors import JudgeError
 from peval.judging import agreement, leaderboard, wins
 from peval.judging.judges import Judge, judge_names, load_judge
-from peval.judging.ratings import strengths
+from peval.judging.ratings import ELO, ratings, strengths
 from peval.judging.template import escaped, fill
 from peval.judging.verdicts import read_verdict
 from peval.types import Completion, Likelihood
@@ -288,6 +288,34 @@ def test_bradley_terry_is_a_logistic_regression() -> None:
     theirs = np.array([0, *fit.params])
     assert strengths(won, prior=0.0) == pytest.approx(theirs - theirs.mean(), abs=1e-6)
     assert np.isfinite(strengths(np.array([[0.0, 5.0], [0.0, 0.0]]))).all()
+
+
+def test_bradley_terrys_bootstrap_is_as_wide_as_clustered_errors() -> None:
+    sm = pytest.importorskip("statsmodels.api")
+    rng = np.random.default_rng(4)
+    items, strong = [str(n) for n in range(200)], {None: 0.0, "a": 0.8, "b": -0.4}
+    shared = rng.normal(0, 1.5, 200)  # an item favours one system in all its pairs
+    pairs: dict[tuple[str | None, str | None], dict[str, float]] = {}
+    rows, won, groups = [], [], []
+    for one, other in ((None, "a"), (None, "b"), ("a", "b")):
+        odds = strong[one] - strong[other] + shared * ((one == "a") - (other == "a"))
+        values = (rng.random(200) < 1 / (1 + np.exp(-odds))).astype(float)
+        pairs[one, other] = dict(zip(items, values.tolist(), strict=True))
+        rows += [[(one == name) - (other == name) for name in ("a", "b")]] * 200
+        won += values.tolist()
+        groups += list(range(200))
+    fit = sm.GLM(np.array(won), np.array(rows, dtype=float), family=sm.families.Binomial()).fit(
+        cov_type="cluster", cov_kwds={"groups": np.array(groups)}
+    )
+    centre = np.eye(3) - 1 / 3
+    theirs = centre @ np.array([0, *fit.params])
+    spread = np.pad(np.asarray(fit.cov_params()), ((1, 0), (1, 0)))
+    errors = np.sqrt(np.diag(centre @ spread @ centre.T))
+    found = {row.system: row for row in ratings(pairs, {item: item for item in items})}
+    for name, strength, error in zip((None, "a", "b"), theirs, errors, strict=True):
+        row = found[name]
+        assert row.elo == pytest.approx(ELO * strength, abs=1)
+        assert (row.high - row.low) / 2 == pytest.approx(1.96 * ELO * error, rel=0.12)
 
 
 def test_agreement_is_sklearns_and_krippendorffs_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -184,8 +185,7 @@ class _Work:
             for item, one in by_id.items()
             if one.value is not None and not one.identical
         ]
-        rows.sort(key=lambda row: (row[0], str(row[1]), row[2]))
-        lost, won = rows[:N_EXAMPLES], rows[::-1][:N_EXAMPLES]
+        lost, won = (_in_turn(rows, sign)[:N_EXAMPLES] for sign in (1, -1))
         shown = set()
         for value, name, item, one in [*won, *lost]:
             if (name, item) in shown:
@@ -197,6 +197,16 @@ class _Work:
                 "answer": "\n\n".join(texts[name][item]),
                 "opponent": "\n\n".join(opponents.get(item, ())), "reply": one.reply,
             }  # fmt: skip
+
+
+def _in_turn(rows: Sequence[tuple[float, str | None, str, Outcome]], sign: int) -> list[Any]:
+    """Return rows by value, lowest (or highest) first; among equals systems take turns."""
+    turns: Counter[tuple[float, str | None]] = Counter()
+    placed = []
+    for row in sorted(rows, key=lambda row: row[2]):
+        placed.append((sign * row[0], turns[row[:2]], str(row[1]), row))
+        turns[row[:2]] += 1
+    return [row for *_, row in sorted(placed, key=lambda one: one[:3])]
 
 
 def _score(judge: Judge, one: Outcome | None, key: str, has_headline: bool) -> Score | None:
