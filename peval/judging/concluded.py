@@ -185,12 +185,9 @@ class _Work:
             for item, one in by_id.items()
             if one.value is not None and not one.identical
         ]
-        lost, won = (_in_turn(rows, sign)[:N_EXAMPLES] for sign in (1, -1))
-        shown = set()
+        won = _in_turn(rows, -1)[:N_EXAMPLES]
+        lost = [row for row in _in_turn(rows, 1) if row not in won][:N_EXAMPLES]
         for value, name, item, one in [*won, *lost]:
-            if (name, item) in shown:
-                continue
-            shown.add((name, item))
             yield {
                 "system": name, "sample_id": item, "value": value,
                 "question": "\n\n".join(item_of(self.samples[item]).turns),
