@@ -91,8 +91,8 @@ def serving(server: JudgeServer) -> Any:
                 trouble = None
             status, headers, text = 200, {}, json.dumps(server.answer(body))
             if isinstance(trouble, tuple):
-                status, headers = trouble
-                text = json.dumps({"error": {"message": f"no: {server.keys[-1]}"}})
+                status, headers, *why = trouble
+                text = json.dumps({"error": {"message": "".join(why) or f"no: {server.keys[-1]}"}})
             elif isinstance(trouble, str):
                 text = trouble
             elif isinstance(trouble, dict):

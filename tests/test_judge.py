@@ -31,6 +31,7 @@ from peval.judge_run import judge
 from peval.judging.place import Place, places, texts_of
 from peval.judging.template import escaped
 from peval.progress import Silent
+from peval.report.judged import terminal
 from peval.results import load_results
 from peval.rundir import RunDir
 from peval.signature import unlike
@@ -183,6 +184,11 @@ def test_what_says_nothing_is_unscored(run: Path) -> None:
         judge(job(run, url, nulls=0, n_workers=1), Silent())
     one = section(run)
     assert one["unscored"] == {"call failed": 3, "cut off": 1, "refused": 1, "unreadable": 2}
+    assert one["unscored_said"]["cut off"] == "Both answers are"
+    assert one["unscored_said"]["unreadable"] in ("A is better, I think", "")
+    assert "  cut off, for example: Both answers are" in terminal(
+        load_results(run / "results.json")
+    )
     row = system(one, "generalist")
     assert row["n_scored"] == row["n_items"] - 7
     low, high = row["bounds"]
@@ -405,6 +411,23 @@ def test_no_more_calls_a_minute_than_allowed(tmp_path: Path) -> None:
         with closing(ServerEngine(where, turns, Budget(tmp_path / "spent", None))) as engine:
             assert len(list(engine.complete(requests))) == 9
     assert max(times) - min(times) > 0.5  # eight pauses of 0.1 s, less what connecting took
+
+
+def test_the_newer_name_of_the_limit_is_taken_where_a_server_asks_for_it(tmp_path: Path) -> None:
+    server = JudgeServer(lambda prompt: "[[C]]")
+    server.trouble = lambda n: (
+        (400, {}, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        if "max_tokens" in server.calls[n]
+        else None
+    )
+    turns = {str(n): (Message("user", str(n)),) for n in range(9)}
+    requests = [Request(key, "t", key, None, (), Decoding(1)) for key in turns]
+    with serving(server) as url:
+        where = Endpoint(url, "m", "none", 8, 0.0, n_workers=3)
+        with closing(ServerEngine(where, turns, Budget(tmp_path / "spent", None))) as engine:
+            assert {one.text for one in engine.complete(requests)} == {"[[C]]"}
+    assert len(server.calls) <= 9 + 3  # what was in flight is asked again
+    assert server.calls[-1]["max_completion_tokens"] == 8
 
 
 def test_a_server_that_names_a_time_is_left_alone_until_then(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ RETRIES = 6
 RETRIED = (408, 429)
 LONGEST_PAUSE_S = 60.0
 LONGEST_RETRY_AFTER_S = 300.0
+NEWER_LIMIT = "max_completion_tokens"
+"""What reasoning models of OpenAI's want in the place of ``max_tokens``, which others want."""
 OVERHEAD_TOKENS = 64
 """What a chat format may add to the bytes of a prompt, which bound its tokens."""
 
@@ -95,6 +97,7 @@ class ServerEngine:
         self._gate = threading.Lock()
         self._next_s = 0.0
         self._stop = threading.Event()
+        self._limit = "max_tokens"
 
     def launch(self) -> None:
         """Load the client."""
@@ -175,8 +178,9 @@ class ServerEngine:
                 if self._stop.is_set() and attempt:
                     break
                 self._take_turn()
+                limit = self._limit
                 try:
-                    said = self._client.chat.completions.create(**self._call(key))
+                    said = self._client.chat.completions.create(**self._call(key, limit))
                     cost = self._cost(key, said)
                     return self._completion(key, said)
                 except openai.APIStatusError as error:
@@ -184,6 +188,9 @@ class ServerEngine:
                     if status in (401, 403, 404):
                         raise self._fatal(status) from None
                     why = f"HTTP {status}: {self._clean(error)}"
+                    if status == 400 and limit != NEWER_LIMIT and NEWER_LIMIT in str(error):
+                        self._limit = NEWER_LIMIT  # from now on, for all calls
+                        continue
                     if status not in RETRIED and status < 500:
                         return Completion(key, "", (), "error", f"call failed: {why}")
                     self._pause(attempt, error.response.headers.get("retry-after"))
@@ -210,12 +217,12 @@ class ServerEngine:
         finally:
             self._budget.settle(key, cost)
 
-    def _call(self, key: str) -> dict[str, Any]:
+    def _call(self, key: str, limit: str) -> dict[str, Any]:
         where = self._endpoint
         call: dict[str, Any] = {
             "model": where.model,
             "messages": list(map(asdict, self._turns[key])),
-            "max_tokens": where.max_tokens,
+            limit: where.max_tokens,
             "temperature": where.temperature,
         }
         if where.top_logprobs:

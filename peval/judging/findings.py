@@ -54,6 +54,7 @@ def findings(
         "n_pending": sum(one.pending for one in items),
         "n_identical": sum(one.identical for one in items),
         "unscored": dict(sorted(unscored.items())),
+        "unscored_said": {one.unscored: one.why for one in reversed(items) if one.unscored},
         "systems": [
             _system(judge, name, by_id, answers.get(name, {}), opponents)
             | {"by_turn": _by_turn(by_id, categories)}

@@ -18,7 +18,8 @@ class Outcome:
     ``value`` is the mean over turns: the share of the preference for a pair, else a rating; None
     where a verdict is missing or unscored. ``turns`` holds each turn's value. ``firsts`` holds for
     each call how much it preferred the answer shown first. ``flips`` counts pairs of orders
-    whose verdicts contradict each other, of ``n_pairs``. ``reply`` is the first reply's text.
+    whose verdicts contradict each other, of ``n_pairs``. ``reply`` is the first reply's text;
+    ``why`` is what came in the place of a verdict that counts.
     """
 
     value: float | None
@@ -30,6 +31,7 @@ class Outcome:
     n_pairs: int = 0
     identical: bool = False
     reply: str = ""
+    why: str = ""
 
 
 Outcomes = Mapping[str | None, Mapping[str, Outcome]]
@@ -60,7 +62,7 @@ def _outcome(
     if requests[0].part == SAME:
         return Outcome(0.5, (0.5,), identical=True)
     turns: dict[int, _Turn] = {}
-    unscored, pending, reply = None, False, ""
+    unscored, pending, reply, why = None, False, "", ""
     for request in sorted(requests, key=lambda one: one.part):
         found = completions.get(request.key)
         if found is None:
@@ -70,6 +72,7 @@ def _outcome(
         verdict: Verdict = read_verdict(judge, found)
         turn = turns.setdefault(request.part // 2, _Turn())
         if verdict.value is None:
+            why = why if unscored else found.error or found.text
             unscored = unscored or verdict.unscored
         elif judge.kind == "pairwise":
             swapped = request.part % 2 == 1
@@ -94,6 +97,7 @@ def _outcome(
         flips=sum(min(pair) < 0.5 < max(pair) for pair in pairs),
         n_pairs=len(pairs),
         reply=reply,
+        why="" if pending else why,
     )
 
 

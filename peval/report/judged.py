@@ -32,6 +32,7 @@ from peval.report.view import View
 from peval.results import Results
 
 LONGEST_TEXT = 1200
+LONGEST_WHY = 160
 OWN_MARK = ", and not to be held against AlpacaEval's leaderboard"
 WIDTH = 96
 """Characters in a listing's line."""
@@ -59,6 +60,8 @@ def terminal(results: Results) -> str:
             name = row["system"] or "base"
             mean = NONE if row["mean"] is None else f"{row['mean']:.4f}"
             lines.append(f"  {name}: {mean} on {row['n_scored']:,} items")
+        lines += [f"  {kind}, for example: {short(visible(why), LONGEST_WHY)}"
+                  for kind, why in one["unscored_said"].items()]  # fmt: skip
         lines += [f"  NO HEADLINE: {why}" for why in one["why_no_headline"]]
         lines += [f"  WARNING: {said}" for said in one["warnings"]]
         if one["stopped"]:
@@ -81,6 +84,11 @@ def _judged(one: Found) -> Iterator[Part]:
             (Strong("No headline figure."), " The numbers below are not to be used as scores."),
             tuple((why,) for why in one["why_no_headline"]),
         )
+    if one["unscored_said"]:
+        yield Bullets(tuple(
+            (f"One that is {kind}: ", Code(short(visible(why), LONGEST_WHY) or "an empty reply"))
+            for kind, why in one["unscored_said"].items()
+        ))  # fmt: skip
     if one["warnings"]:
         yield Bullets(tuple((said[0].upper() + said[1:] + ".",) for said in one["warnings"]))
     yield _systems(one)
