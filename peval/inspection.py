@@ -208,7 +208,10 @@ def _method_text(found: Mapping[str, Any]) -> str:
 def _notes(found: Mapping[str, Any]) -> list[str]:
     notes = [found["unchecked"]] if found["unchecked"] else []
     if found["changes_nothing"]:
-        notes.append("its update is exactly zero: it must score as the base")
+        notes.append(
+            "all of it but its head is the base" if found["classes"]
+            else "its update is exactly zero: it must score as the base"
+        )  # fmt: skip
     if found["tokenizer_differs_in"]:
         notes.append(
             f"tokenizer differs from the base's: {', '.join(found['tokenizer_differs_in'])}"

@@ -266,13 +266,13 @@ class Adapter:
     """A vetted adapter checkpoint. ``None`` in its place means the base model itself.
 
     ``sha256`` covers its tensors and the part of its config that has an effect. ``rank`` is 0 for
-    methods without one. ``changes_nothing`` is true when every update it holds is exactly zero.
-    ``labels`` name the classes of its classification head, in their order; without one there are
-    none. ``route`` is the way in which an engine applies it. ``vocabulary_size`` is given where its
-    embedding has another size than the base's; ``is_apart`` says that its weights cannot take the
-    base's place in a live engine. With ``own_words`` it brings a tokenizer or end tokens that are
-    not the base's, which ``sha256`` then covers too. ``n_virtual_tokens`` trained vectors take
-    places of the context.
+    methods without one. ``changes_nothing`` is true when every update it holds is exactly zero, a
+    head aside. ``labels`` name the classes of its classification head, in their order; without one
+    there are none. ``route`` is the way in which an engine applies it. ``vocabulary_size`` is given
+    where its embedding has another size than the base's; ``is_apart`` says that its weights cannot
+    take the base's place in a live engine. With ``own_words`` it brings a tokenizer or end tokens
+    that are not the base's, which ``sha256`` then covers too. ``n_virtual_tokens`` trained vectors
+    take places of the context.
     """
 
     name: str

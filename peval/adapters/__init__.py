@@ -16,7 +16,7 @@ from peval.adapters.bottleneck_config import is_bottleneck, read_bottleneck_conf
 from peval.adapters.bottlenecks import Bottlenecks, read_bottlenecks
 from peval.adapters.checkpoint import Checkpoint, read_checkpoint
 from peval.adapters.config import read_config
-from peval.adapters.heads import classes
+from peval.adapters.heads import classes, heads_of
 from peval.adapters.links import check_links
 from peval.adapters.own_tokenizer import own_words
 from peval.adapters.paths import expand, names
@@ -206,7 +206,7 @@ def _whole(path: Path, name: str, whole: Whole) -> Adapter:
         rank=0,
         target_modules=_kinds(modules),
         base_name=None,
-        changes_nothing=not whole.changed,
+        changes_nothing=not set(whole.changed) - set(heads_of(whole.entries)),
         route=whole.route,
         vocabulary_size=whole.rows,
         is_apart=whole.new_words,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from peval.adapters.basemodel import PREFIX, BaseModel
 from peval.adapters.config import Config, read_config
+from peval.adapters.heads import heads_of
 from peval.adapters.links import check_links
 from peval.adapters.preflight import Entries, Plan, check, check_dtypes, refuse
 from peval.adapters.rewrite import initial_file, rewritten_rank
@@ -87,13 +88,14 @@ class Checkpoint:
 
     @property
     def changes_nothing(self) -> bool:
-        """Whether every module's update is exactly zero, and nothing else was trained."""
+        """Whether every module's update is exactly zero, and nothing but a head was trained."""
         if self.experts:
             return all(expert.changes_nothing for expert in self.experts)
         kinds = self.config.method.null_if_zero
+        head = heads_of(self.entries) if self.config.has_head else {}
         null, live = set(), set()
         for tensor in self.entries:
-            if tensor.endswith(".base_layer.weight"):
+            if tensor.endswith(".base_layer.weight") or tensor in head:
                 continue  # frozen: PEFT stores it next to a LoRA on an embedding
             kind = next((k for k in kinds if tensor.endswith("." + k)), None)
             if kind is None:

@@ -25,7 +25,9 @@ from peval.report.view import View
 def without_effect(view: View) -> dict[str, str]:
     """Return the adapters that change nothing, with what shows it."""
     zero = "the update it holds is exactly zero"
-    found = {a["name"]: zero for a in view.results.adapters if a["changes_nothing"]}
+    bare = "all of it but its head is the base"
+    idle = [a for a in view.results.adapters if a["changes_nothing"]]
+    found = {a["name"]: bare if a.get("labels") else zero for a in idle}
     found = {name: why for name, why in found.items() if name in view.adapters}
     for one in view.results.proofs:
         if one["adapter"] in view.adapters and one["has_effect"] is False:

@@ -132,6 +132,14 @@ def test_a_model_without_padding_token_answers_batches(base: Path, tmp_path: Pat
         assert one.likelihoods == other.likelihoods
 
 
+@pytest.mark.parametrize("lora", [False, True])
+def test_a_head_on_the_base_itself_is_noticed(base: Path, tmp_path: Path, lora: bool) -> None:
+    idle = lowres.train_head(base, tmp_path / "idle", [], 0, lora=lora)
+    trained = lowres.train_head(base, tmp_path / "trained", lowres.sentences(8, 1), 0, lora=lora)
+    assert [adapter_of(path, base).changes_nothing for path in (idle, trained)] == [True, False]
+    assert "but its head is the base" in text(inspect(idle, str(base), False))
+
+
 def test_heads_that_do_not_fit_are_refused(base: Path, tmp_path: Path) -> None:
     full = lowres.train_head(base, tmp_path / "full", [], 0, lora=False, named=False)
     assert adapter_of(full, base).labels == ("LABEL_0", "LABEL_1")
