@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shlex
 import shutil
 import signal
@@ -23,7 +24,7 @@ from scripted import ROOT, TOY, ScriptedEngine
 from peval import api, cli, conclude
 from peval.engines.budget import Budget
 from peval.engines.server import Endpoint, ServerEngine
-from peval.errors import DataError, UsageError
+from peval.errors import DataError
 from peval.judge_check import ASKED, ATTACKS
 from peval.judge_estimate import estimate
 from peval.judge_job import Judging
@@ -184,6 +185,7 @@ def test_what_says_nothing_is_unscored(run: Path) -> None:
         judge(job(run, url, nulls=0, n_workers=1), Silent())
     one = section(run)
     assert one["unscored"] == {"call failed": 3, "cut off": 1, "refused": 1, "unreadable": 2}
+    assert "no null answers were judged: nothing shows" in one["warnings"][-1]
     assert one["unscored_said"]["cut off"] == "Both answers are"
     assert one["unscored_said"]["unreadable"] in ("A is better, I think", "")
     assert "  cut off, for example: Both answers are" in terminal(
@@ -377,7 +379,8 @@ def test_every_system_against_every_other_gives_ratings(run: Path) -> None:
 
 
 def test_a_rating_judge(run: Path) -> None:
-    server = JudgeServer(lambda prompt: "Fine. Rating: [[7]]")
+    nothing = re.compile(r"Assistant's Answer\]\n(|:|Thought process: .*)\n\[The End")
+    server = JudgeServer(lambda prompt: f"Rating: [[{1 if nothing.search(prompt) else 7}]]")
     with serving(server) as url:
         results = judge(job(run, url, judge="mt-bench-single"), Silent())
     one = section(run)
@@ -385,9 +388,17 @@ def test_a_rating_judge(run: Path) -> None:
     assert results.estimate(one["name"], "rating", None).value == 7.0
     # Where all verdicts are equal, no system fills the examples alone.
     assert {row["system"] for row in one["examples"][:3]} == {None, "generalist", "noop"}
-    assert all(null["win_rate"] == 0 for null in one["nulls"])
-    with pytest.raises(UsageError, match="rates single answers"):
-        judge(job(run, "http://x", judge="mt-bench-single", against="base"), Silent())
+    assert all(null["win_rate"] == 0 and null["mean"] == 1 for null in one["nulls"])
+    assert not one["why_no_headline"]
+
+
+def test_a_judge_that_rates_everything_alike_is_exposed(run: Path) -> None:
+    with serving(JudgeServer(lambda prompt: "Rating: [[7]]")) as url:
+        results = judge(job(run, url, judge="mt-bench-single"), Silent())
+    one = section(run)
+    assert len(one["why_no_headline"]) == 3
+    assert "null answer 'empty' wins 50.0 % of its 5 items" in one["why_no_headline"][0]
+    assert results.estimate(one["name"], "rating", "generalist").value is None
 
 
 def test_weighted_by_the_probabilities_of_the_labels(run: Path) -> None:

@@ -175,12 +175,18 @@ def _lengths(
 def _null(judge: Judge, name: str, by_id: Mapping[str, Outcome], systems: Outcomes) -> Record:
     """Return how often an answer that deserves nothing won: a tie is half a win.
 
-    A rating wins where it is above the mean of the systems' ratings of the same item.
+    A rating wins where it is above the mean of the systems' ratings of the same item, and ties
+    where it equals that, but for the lowest rating, which nobody deserves less than.
     """
     values = [(item, one.value) for item, one in by_id.items() if one.value is not None]
     if judge.kind != "pairwise":
+        floor = judge.lowest if judge.kind == "rating" else 0.0
         means = {item: _mean(item, systems) for item, _ in values}
-        won = [float(v > m) for item, v in values if (m := means[item]) is not None]
+        won = [
+            1.0 if v > m else 0.5 if v == m != floor else 0.0
+            for item, v in values
+            if (m := means[item]) is not None
+        ]
     else:
         won = [v for _, v in values]
     firsts = [first for one in by_id.values() for first in one.firsts]
@@ -248,4 +254,6 @@ def _warnings(judge: Judge, record: Record) -> list[str]:
         said.append(f"length: the judge prefers {which} answers ({', '.join(facts)})")
     if judge.orders == "once" and _has_orders(judge):
         said.append("each pair was shown in one random order only")
+    if not record["nulls"] and judge.engine != "labels":
+        said.append("no null answers were judged: nothing shows that a constant one would lose")
     return said
