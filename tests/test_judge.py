@@ -58,6 +58,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("judged") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(conclude, "write_report", lambda rundir, results: None)
         rows = [{"id": f"q{n}", "input": f"Name {n} " + "red blue green " * (n % 4) + "things now",
                  "output": "red"} for n in range(24)]  # fmt: skip
         task = out.parent / "asks.jsonl"
@@ -565,6 +566,7 @@ def talked(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("talked") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(conclude, "write_report", lambda rundir, results: None)
         api.score(adapters=ADAPTERS[:1], tasks=("mt-bench",), data_dir=str(shared_data),
                   out=str(out))  # fmt: skip
     return out

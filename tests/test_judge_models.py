@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api, engines, judge_run
+from peval import api, conclude, engines, judge_run
 from peval.engines.reward import RewardEngine
 from peval.errors import JudgeError
 from peval.judging.place import Place, places
@@ -24,6 +25,14 @@ from peval.store import Store
 from peval.types import Completion, Message, Request
 
 N = 4
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_reports() -> Iterator[None]:
+    """Draw no figures: nothing here reads a report."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conclude, "write_report", lambda rundir, results: None)
+        yield
 
 
 @pytest.fixture(scope="module")
