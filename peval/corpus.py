@@ -1,11 +1,13 @@
 """Metrics of a whole set of items (perplexity, F1, correlations), with intervals by the jackknife.
 
-The clusters are dealt into at most 50 groups, in their order; the number is computed anew without
+The clusters are dealt into at most 50 groups, in the order of their names; items of one cluster by
+a hash of what they hold, so that their order does not matter. The number is computed anew without
 each group (Shao and Tu, The Jackknife and Bootstrap, 1995, chapter 2).
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from peval.stats import CONFIDENCE, Interval, Test
-from peval.stats.units import Clusters, units
+from peval.stats.units import Clusters, has_several, units
 
 MAX_GROUPS = 50
 
@@ -82,7 +84,7 @@ def interval(items: Items, clusters: Clusters, aggregate: Aggregate) -> Interval
         value = aggregate.compute([items[i] for i in kept])
         return math.log(value) if aggregate.is_log else value
 
-    value, error, n_groups, n_units = _jackknife(clusters, compute)
+    value, error, n_groups, n_units = _jackknife(items, clusters, compute)
     half = _t(n_groups) * error
     bounds = (value, value - half, value + half)
     value, low, high = map(_exp, bounds) if aggregate.is_log else bounds
@@ -95,6 +97,7 @@ def difference(
     """Return the difference of two systems' aggregates on the same items, and its t test."""
     first, second = pairs
     value, error, n_groups, n_units = _jackknife(
+        list(zip(first, second, strict=True)),
         clusters,
         lambda kept: (
             aggregate.compute([first[i] for i in kept])
@@ -107,21 +110,29 @@ def difference(
 
 
 def _jackknife(
-    clusters: Clusters, value_of: Callable[[NDArray[np.intp]], float]
+    items: Items, clusters: Clusters, value_of: Callable[[NDArray[np.intp]], float]
 ) -> tuple[float, float, int, int]:
     """Return a value, its standard error, and the numbers of groups and of units."""
-    names = list(clusters)
-    place = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    units = list(range(len(names))) if len(place) == 1 else [place[name] for name in names]
-    n_units = max(units) + 1
+    index = units(clusters) if has_several(clusters) else _dealt(items)
+    n_units = int(index.max()) + 1
     n_groups = min(n_units, MAX_GROUPS)
-    group = np.array(units) * n_groups // n_units
+    group = index * n_groups // n_units
     whole = float(value_of(np.arange(len(clusters))))
     if n_groups < 2:
         return whole, math.inf, n_groups, n_units
     without = np.array([float(value_of(np.flatnonzero(group != g))) for g in range(n_groups)])
     variance = (n_groups - 1) / n_groups * float(((without - without.mean()) ** 2).sum())
     return whole, math.sqrt(variance), n_groups, n_units
+
+
+def _dealt(items: Items) -> NDArray[np.intp]:
+    """Return a number for each item, the same in whichever order items stand."""
+    hashes = [
+        hashlib.blake2b(repr(item).encode("utf-8", "surrogatepass")).digest() for item in items
+    ]
+    places = np.empty(len(items), dtype=np.intp)
+    places[sorted(range(len(items)), key=hashes.__getitem__)] = np.arange(len(items))
+    return places
 
 
 def _exp(value: float) -> float:

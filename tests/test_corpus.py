@@ -44,6 +44,24 @@ def test_coverage_of_a_perplexity_is_near_what_it_says() -> None:
     assert 0.93 <= hits / 400 <= 0.97
 
 
+@pytest.mark.parametrize("n_clusters", [1, 7, 120])
+def test_the_order_of_items_changes_nothing(n_clusters: int) -> None:
+    rng = random.Random(4)
+    rows = [(-rng.gauss(2, 1), -rng.gauss(2, 1), f"c{i % n_clusters}") for i in range(240)]
+    mixed = rng.sample(rows, len(rows))
+    (first, second, names), (one, other, theirs) = (
+        [list(column) for column in zip(*many, strict=True)] for many in (rows, mixed)
+    )
+    ours, again = interval(first, names, PERPLEXITY), interval(one, theirs, PERPLEXITY)
+    assert (again.low, again.high) == pytest.approx((ours.low, ours.high), rel=1e-12)
+    (found, test), (found_again, test_again) = (
+        difference((first, second), names, PERPLEXITY),
+        difference((one, other), theirs, PERPLEXITY),
+    )
+    bounds = (found.low, found.high, test.p_value)
+    assert (found_again.low, found_again.high, test_again.p_value) == pytest.approx(bounds)
+
+
 def test_a_system_differs_from_itself_by_nothing() -> None:
     items = [0.1, 0.4, 0.2, 0.9]
     found, test = difference((items, items), list("abcd"), MEAN)

@@ -4,7 +4,7 @@ Generalists of three ranks and three seeds: of rank 16 and 4 as they were traine
 rank 16 cut to rank 2, which leaves little of them. Beside them two adapters of rank 8 that change
 nothing, by weights of their own, and the narrow one.
 
-`python tests/toy_sweep.py record` asks vLLM and records the answers anew;
+`python tests/toy_sweep.py record RUN` asks vLLM and records the answers anew;
 `python tests/toy_sweep.py replay RUN` makes the run of what is recorded.
 """
 
@@ -101,44 +101,54 @@ def options(folder: Path, out: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def recorded() -> tuple[dict[str, Any], dict[str, Completion]]:
+def recorded(file: Path = RECORDED) -> tuple[dict[str, Any], dict[str, Completion]]:
     """Return how the recorded answers were served, and the answers by request key."""
-    with gzip.open(RECORDED, "rt", encoding="utf-8") as file:
-        serving = json.loads(next(file))
-        rows = map(json.loads, file)
+    with gzip.open(file, "rt", encoding="utf-8") as lines:
+        serving = json.loads(next(lines))
+        rows = map(json.loads, lines)
         return serving, {key: Completion(key, text, tuple(ids), reason)
                          for key, text, ids, reason in rows}  # fmt: skip
 
 
-def record() -> None:
+def record(file: Path, options: dict[str, Any]) -> None:
     """Ask vLLM and write the answers."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        make(folder)
-        peval.score(**options(folder, folder / "run"))
-        rundir = RunDir(folder / "run")
-        with Store(rundir.store) as store:
-            completions = store.completions(r.key for r in store.requests())
-        serving = rundir.read_manifest()["serving"]
-    with gzip.GzipFile(RECORDED, "wb", mtime=0) as file:
+    rundir = RunDir(Path(options["out"]))
+    peval.score(**options)
+    with Store(rundir.store) as store:
+        completions = store.completions(r.key for r in store.requests())
+    serving = rundir.read_manifest()["serving"]
+    with gzip.GzipFile(file, "wb", mtime=0) as out:
         rows = [[c.key, c.text, c.token_ids, c.finish_reason] for c in completions.values()]
         for row in (serving, *sorted(rows)):
-            file.write((json.dumps(row) + "\n").encode())
-    print(f"{RECORDED}: {len(rows):,} answers", file=sys.stderr)
+            out.write((json.dumps(row) + "\n").encode())
+    print(f"{file}: {len(rows):,} answers", file=sys.stderr)
+
+
+def replay_recorded(file: Path, options: dict[str, Any]) -> None:
+    """Make the run of what is recorded."""
+    serving, completions = recorded(file)
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        replayed = RunDir(Path(folder))
+        replayed.write_manifest({"serving": serving, "adapters": []})
+        patch.setattr(api, "open_engine", lambda setup, progress: ReplayEngine(completions))
+        peval.score(**options | {"engine": "replay", "replay": folder})
 
 
 def replay(out: Path) -> None:
-    """Make the run of the recorded answers."""
-    serving, completions = recorded()
-    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        folder, replayed = Path(name), RunDir(Path(name) / "recorded")
-        make(folder)
-        replayed.path.mkdir()
-        replayed.write_manifest({"serving": serving, "adapters": []})
-        patch.setattr(api, "open_engine", lambda setup, progress: ReplayEngine(completions))
-        how = options(folder, out) | {"engine": "replay", "replay": str(replayed.path)}
-        peval.score(**how)
+    """Make the sweep's run of the recorded answers."""
+    with tempfile.TemporaryDirectory() as name:
+        make(Path(name))
+        replay_recorded(RECORDED, options(Path(name), out))
+
+
+def main(action: str, out: Path) -> None:
+    if action == "replay":
+        return replay(out)
+    with tempfile.TemporaryDirectory() as name:
+        make(Path(name))
+        record(RECORDED, options(Path(name), out))
+    return None
 
 
 if __name__ == "__main__":
-    record() if sys.argv[1] == "record" else replay(Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]))
