@@ -243,8 +243,11 @@ def test_heads_in_vllm_say_what_they_say_in_transformers(
     mine, theirs = (likelihoods(place / name) for name in ("run-vllm", "run"))
     n_rest = N_DEV - N_SHARED + 3
     assert len(mine) == 4 * (100 + n_rest + 100)
+    largest = {name: max(-min(v) for (_, who, _), v in mine.items() if who == name)
+               for name in proofs}  # fmt: skip
     for key, values in mine.items():
-        assert values == pytest.approx(theirs[key], abs=1e-5), key
+        # As exact as float32 is with logits of this size.
+        assert values == pytest.approx(theirs[key], abs=1e-5 * max(1, largest[key[1]])), key
     assert len(set(map(tuple, mine.values()))) > 400
 
 
