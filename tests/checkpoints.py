@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "lora-bias": _on(_kind("LoraConfig", **LORA, bias="lora_only"), "biased"),
     "lora-bias-all": _on(_kind("LoraConfig", **LORA, bias="all"), "biased"),
     "lora-b-bias": _on(_kind("LoraConfig", **LORA, lora_bias=True), "biased"),
+    "lora-b-bias-alone": _kind("LoraConfig", **LORA, lora_bias=True),
     "pissa": _kind("LoraConfig", **LORA, init_lora_weights="pissa"),
     "olora": _kind("LoraConfig", **LORA, init_lora_weights="olora"),
     "pissa-initial": replace(

@@ -30,7 +30,8 @@ class Plan:
     """What an adapter must hold and may hold; ``modules`` are those that its method changes.
 
     ``rows`` is the vocabulary's size where the adapter brings another one. ``new_words`` says that
-    the embedding or the output layer has other values with the adapter.
+    the embedding or the output layer has other values with the adapter; ``lacks_bias``, that some
+    of the modules have none.
     """
 
     required: Tensors
@@ -38,6 +39,7 @@ class Plan:
     modules: tuple[Module, ...] = ()
     rows: int | None = None
     new_words: bool = False
+    lacks_bias: bool = False
 
 
 def check(file: Path, entries: Entries, config: Config, base: BaseModel) -> Plan:
@@ -100,7 +102,8 @@ def expected(file: Path, entries: Entries, config: Config, base: BaseModel) -> P
     changed = {m.weight for m in modules} | {base.find(_bare(name)) for name in saved}
     new_words = any(".token_adapter." in name or "trainable_tokens" in name for name in required)
     new_words = new_words or any(is_words(weight, base) for weight in changed if weight)
-    return Plan(required, optional, modules, rows, new_words)
+    lacks_bias = any(m.weight.removesuffix("weight") + "bias" not in base.shapes for m in modules)
+    return Plan(required, optional, modules, rows, new_words, lacks_bias)
 
 
 def is_words(weight: str, base: BaseModel) -> bool:

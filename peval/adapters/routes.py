@@ -53,6 +53,8 @@ def choose(config: Config, entries: Entries, plan: Plan | None, encodes: bool) -
         return Route(PROMPT, _why_prompt(config))
     if config.settings.get("alora_invocation_tokens"):
         return Route(HF, "activated LoRA (aLoRA) begins in the middle of a prompt")
+    if kind == "LORA" and config.flag("lora_bias") and plan and plan.lacks_bias:
+        return Route(HF, "PEFT folds a bias in lora_B only into modules that have one")
     extras = list(_beside(config, entries, plan))
     rank = rewritten_rank(config, entries) if not extras else None
     if kind == "LORA" and not extras and not _why_not_native(config):

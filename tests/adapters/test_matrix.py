@@ -36,6 +36,7 @@ EXPECTED: dict[str, tuple[str, str, list[int], str]] = {
     "lora-bias": ("LoRA", MERGE, [4], "trained biases (lora_only)"),
     "lora-bias-all": ("LoRA", MERGE, [4], "trained biases (all)"),
     "lora-b-bias": ("LoRA", MERGE, [4], "bias in lora_B"),
+    "lora-b-bias-alone": ("LoRA", HF, [4], "only into modules that have one"),
     "pissa": ("PiSSA", MERGE, [4], "pissa changed the base weights"),
     "pissa-initial": ("PiSSA", REWRITE, [4], "a LoRA of rank 8"),
     "olora": ("OLoRA", MERGE, [4], "olora changed the base weights"),
