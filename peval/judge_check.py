@@ -194,4 +194,4 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["first_share"] is not None:
         yield f"  the answer shown first gets {100 * found['first_share']:.0f} % of the preference"
     if found["stopped"]:
-        yield f"  STOPPED: {found['stopped']}; the same command goes on"
+        yield f"  STOPPED: {found['stopped']}"

@@ -209,7 +209,8 @@ def test_an_unreachable_judge_exits_3_and_the_same_command_goes_on(
                  "--key-variable", "none", "--retry-pause", "0.001", "--workers", "2",
                  "--nulls", "2"]  # fmt: skip
         assert cli.main(flags) == 3
-        assert "does not answer" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "does not answer" in said and "; the same command goes on\n" in said
         one = section(run)
         assert one["n_scored"] > 0 and one["n_pending"] > 0
         server.trouble = lambda n: None
@@ -357,7 +358,7 @@ def test_people_are_one_more_judge(run: Path, tmp_path: Path) -> None:
     path.write_text(path.read_text() + "q1,somebody,win\nq99,generalist,win\n")
     judge(Judging(str(run), "people", labels=str(path)), Silent())
     *_, people = load_results(run / "results.json").judged["sections"]
-    assert "2 of the people's verdicts are on no system and sample here" in people["warnings"]
+    assert "people's verdicts that are on no system and sample here: 2" in people["warnings"]
     for rows, why in (
         ("q1,generalist,better\n", "line 2: verdict 'better' is not win, loss or tie"),
         ("q1,noop,win\nq1,noop,loss\n", "line 3: 'loss', and another verdict on this answer"),

@@ -213,7 +213,8 @@ class ServerEngine:
                     why = f"malformed response ({self._clean(error)})"
                     return Completion(key, "", (), "error", f"call failed: {why}")
             url = self._endpoint.url or "the endpoint"
-            raise UnreachableError(f"the judge at {url} does not answer: {why or 'stopped'}")
+            what = f"the judge at {url} does not answer: {why or 'stopped'}"
+            raise UnreachableError(f"{what}; the same command goes on")
         finally:
             self._budget.settle(key, cost)
 

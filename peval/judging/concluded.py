@@ -144,7 +144,7 @@ class _Work:
         }  # fmt: skip
         if n_unused := self.about.get("n_unused_labels"):
             finding["warnings"].append(
-                f"{n_unused:,} of the people's verdicts are on no system and sample here"
+                f"people's verdicts that are on no system and sample here: {n_unused:,}"
             )
         if self.about.get("same_base"):
             finding["warnings"].append(

@@ -65,7 +65,7 @@ def terminal(results: Results) -> str:
         lines += [f"  NO HEADLINE: {why}" for why in one["why_no_headline"]]
         lines += [f"  WARNING: {said}" for said in one["warnings"]]
         if one["stopped"]:
-            lines.append(f"  STOPPED: {one['stopped']}; the same command goes on")
+            lines.append(f"  STOPPED: {one['stopped']}")
     return "\n".join(lines)
 
 
