@@ -24,7 +24,7 @@ help:
 $(STAMP): requirements/cpu.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --no-deps --no-compile -r requirements/cpu.lock
-	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
 

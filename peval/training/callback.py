@@ -41,7 +41,8 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
     when
         "during": while training goes on. For one device that cannot hold both: "pause", where
         training waits at each save until the checkpoint is scored, by an engine that starts and
-        ends there; "end", where an engine starts once after the last step.
+        ends there (the base is asked once nonetheless); "end", where an engine starts once after
+        the last step.
     every_n_steps
         Save, and so score, every so many steps; None scores whenever the trainer saves.
     max_waiting
@@ -100,7 +101,6 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
         self._is_off = False
         self._lock: IO[str] | None = None
         self.n_engine_starts = self.n_scored = self.n_skipped = 0
-        self._n_starts_before = 0  # those of scorers that have ended
 
     @property
     def scorer_pid(self) -> int | None:
@@ -143,11 +143,9 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
             step = min(self._waiting)
             snapshots.drop(self._waiting.pop(step))
             self._skip(f"checkpoint-{step}", "newer ones came before the scorer was free")
-        self._take(args, state, control)
-        if self._when == "pause":
-            self._drain(args, state, control)
-            self._stop()
-        elif state.global_step >= state.max_steps:
+        if self._when == "during":
+            self._take(args, state, control)
+        if self._when == "pause" or state.global_step >= state.max_steps:
             self._drain(args, state, control)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -171,8 +169,8 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
 
     def _start(self) -> None:
         log = self._out / "scorer.log"
-        self._n_starts_before = self.n_engine_starts
-        self._scorer = ScorerProcess(self._options, log, self._environment, self._command)
+        options = {**self._options, "stops_between": self._when == "pause"}
+        self._scorer = ScorerProcess(options, log, self._environment, self._command)
 
     def _take(self, args: Any, state: Any, control: Any, timeout_s: float = 0.0) -> None:
         """Deliver what the scorer has to say, and give it the next checkpoint."""
@@ -203,7 +201,7 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
             self._skip(f"checkpoint-{step}", reply["error"])
             return
         self.n_scored += 1
-        self.n_engine_starts = self._n_starts_before + reply["n_engine_starts"]
+        self.n_engine_starts = reply["n_engine_starts"]
         metrics = {f"eval_{name}": value for name, value in reply["metrics"].items()}
         metrics["eval_peval/step"] = step
         self._trainer.log(dict(metrics))
@@ -236,9 +234,10 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
 
     def _drain(self, args: Any, state: Any, control: Any) -> None:
         """Wait for all that is being scored or waits, within bounds."""
-        if self._when != "during" and self._waiting and self._scorer is None and not self._is_off:
+        if self._when != "during" and self._waiting and not self._is_off:
             clear_device_cache(garbage_collection=True)  # what torch keeps, an engine cannot have
-            self._start()
+            if self._scorer is None:
+                self._start()
         deadline_s = time.monotonic() + self._last_wait_s
         while self._scorer and (self._asked or self._waiting):
             if (left_s := deadline_s - time.monotonic()) <= 0:

@@ -24,7 +24,8 @@ class ScorerProcess:
     Parameters
     ----------
     options
-        The arguments of `peval.Scorer`.
+        The arguments of `peval.Scorer`, and ``stops_between``: whether its engine ends before each
+        reply, so that the device is free until the next checkpoint.
     log
         File that gets whatever the process prints.
     environment

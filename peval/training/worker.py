@@ -1,8 +1,8 @@
 """The scorer's process beside a training: one line in for each checkpoint, one line out.
 
-In: the options of `peval.Scorer`, then ``{"step", "path"}``. Out: ``{"step", "metrics"}`` or
-``{"step", "error"}``. When the trainer's end of the pipe closes, this process leaves at once, and
-its engine with it.
+In: the options of `peval.Scorer` with ``stops_between``, then ``{"step", "path"}``. Out:
+``{"step", "metrics"}`` or ``{"step", "error"}``. When the trainer's end of the pipe closes, this
+process leaves at once, and its engine with it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ def main() -> None:
     os.dup2(2, 1)  # whatever a library prints belongs into the log
     inbox: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     options = json.loads(sys.stdin.readline())
+    stops_between = options.pop("stops_between")
     threading.Thread(target=_read, args=(inbox,), daemon=True).start()
     with Scorer(**options) as scorer:
         while True:
             asked = inbox.get()
-            _say(replies, {"step": asked["step"], **_answer(scorer, asked["path"])})
+            found = _answer(scorer, asked["path"])
+            if stops_between:  # before the reply: the trainer takes the device when it comes
+                scorer.close()
+            _say(replies, {"step": asked["step"], **found})
 
 
 def _read(inbox: queue.SimpleQueue[dict[str, Any]]) -> None:

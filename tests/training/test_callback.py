@@ -120,7 +120,8 @@ class Fake:
 
     pid = 0
 
-    def __init__(self, *rest: object) -> None:
+    def __init__(self, options: dict[str, Any], *rest: object) -> None:
+        self.options = options
         self.asked: list[int] = []
         self.replies: list[dict[str, Any]] = []
 
@@ -142,8 +143,8 @@ class Prompt(Fake):
 
     started: ClassVar[list[Prompt]] = []
 
-    def __init__(self, *rest: object) -> None:
-        super().__init__()
+    def __init__(self, options: dict[str, Any], *rest: object) -> None:
+        super().__init__(options)
         self.started.append(self)
 
     def ask(self, step: int, path: Path) -> None:
@@ -183,21 +184,18 @@ def test_at_the_end_the_last_checkpoints_are_scored(tmp_path: Path, prompt: list
 def test_a_pause_scores_each_checkpoint_when_it_is_saved(
     tmp_path: Path, prompt: list[Prompt]
 ) -> None:
-    """One device: the scorer comes and goes while training waits, so numbers are never late."""
+    """One device: training waits while an engine comes and goes, so numbers are never late."""
     found = trainer(
         tmp_path, max_steps=6, save_steps=2, metric_for_best_model=METRIC,
         load_best_model_at_end=True, eval_strategy="steps", eval_steps=2,
     )  # fmt: skip
     callback = PevalCallback(found, when="pause", **OPTIONS)
     found.add_callback(callback)
-    beside: list[int | None] = []
-    look = {step: lambda: beside.append(callback.scorer_pid) for step in range(1, 7)}
-    found.add_callback(Slow(lambda: 0.0, look))
     found.train()
-    assert beside == [None] * 6
-    assert [scorer.asked for scorer in prompt] == [[2], [4], [6]]
-    assert [scorer.is_closed for scorer in prompt] == [True] * 3
-    assert callback.n_engine_starts == 3
+    (scorer,) = prompt
+    assert scorer.asked == [2, 4, 6]
+    assert scorer.options["stops_between"] is True
+    assert scorer.is_closed
     entries = scored(found.state.log_history)
     assert [(e["step"], e["eval_peval/step"]) for e in entries] == [(2, 2), (4, 4), (6, 6)]
     assert found.state.best_global_step == 2
@@ -211,10 +209,23 @@ def test_vllm_comes_and_goes_in_pauses(tmp_path: Path) -> None:
     found = trainer(tmp_path, max_steps=4, save_steps=2)
     callback = PevalCallback(found, when="pause", **OPTIONS)
     found.add_callback(callback)
+    n_processes: list[int] = []
+    count = lambda: n_processes.append(n_descendants(callback.scorer_pid))  # noqa: E731
+    found.add_callback(Slow(lambda: 0.0, {3: count, 4: count}))
     found.train()
     entries = scored(found.state.log_history)
     assert [(e["step"], e["eval_peval/step"]) for e in entries] == [(2, 2), (4, 4)]
     assert (callback.n_engine_starts, callback.n_scored) == (2, 2)
+    assert n_processes == [0, 0]  # no engine while training goes on
+    manifests = sorted((tmp_path / "peval").glob("*-checkpoint-*/manifest.json"))
+    first, second = (json.loads(p.read_text())["sittings"][0]["n_answered"] for p in manifests)
+    assert first == 2 * second  # the base is asked once
+
+
+def n_descendants(pid: int | None) -> int:
+    """Count the living processes that this one started, and theirs."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(1 + n_descendants(int(child)) for child in children)
 
 
 def test_only_the_first_process_scores(tmp_path: Path, prompt: list[Prompt]) -> None:
