@@ -170,7 +170,11 @@ class PevalCallback(TrainerCallback):  # type: ignore[misc]
     def _start(self) -> None:
         log = self._out / "scorer.log"
         options = {**self._options, "stops_between": self._when == "pause"}
-        self._scorer = ScorerProcess(options, log, self._environment, self._command)
+        try:
+            self._scorer = ScorerProcess(options, log, self._environment, self._command)
+        except UsageError:
+            self._close()
+            raise
 
     def _take(self, args: Any, state: Any, control: Any, timeout_s: float = 0.0) -> None:
         """Deliver what the scorer has to say, and give it the next checkpoint."""
