@@ -106,6 +106,7 @@ def test_each_link_leads_somewhere() -> None:
         "peval/README.md",
         "tests/toy/README.md",
         "reports/example/report.md",
+        "reports/series/report.md",
         "reports/sweep/report.md",
     ):
         for target in re.findall(r"\]\(([^)#]+)\)", _text(page)):

@@ -6,6 +6,7 @@ false positive in at most 5 % (plus two standard errors of the simulation).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -13,8 +14,10 @@ import pytest
 from scipy.special import beta as beta_function
 from scipy.special import ndtr
 
+from peval.generalization import _joined
 from peval.stats import (
     Interval,
+    amount_interval,
     auroc_interval,
     benjamini_hochberg,
     bootstrap_interval,
@@ -28,6 +31,7 @@ from peval.stats import (
     repeated_interval,
     retention,
 )
+from peval.types import Estimate
 
 Draw = Callable[[np.random.Generator], Interval]
 N_DRAWS = 1500
@@ -130,6 +134,31 @@ def repeats(n_items: int, n_repeats: int) -> tuple[Draw, float]:
     return draw, 0.5
 
 
+def lengths(n: int) -> tuple[Draw, float]:
+    """Lengths of answers, a few of them long."""
+    return lambda rng: amount_interval(rng.gamma(2.0, 20.0, n), alone(n)), 40.0
+
+
+def estimate(found: Interval) -> Estimate:
+    return Estimate(
+        "t", "accuracy", None, None, **dataclasses.asdict(found), n_missing=0, n_truncated=0,
+        n_prompts_cut=0, signature="",
+    )  # fmt: skip
+
+
+def gap(n_inner: int, inner: float, n_outer: int, outer: float) -> tuple[Draw, float]:
+    """Two accuracies on other items each, the second less the first."""
+
+    def draw(rng: np.random.Generator) -> Interval:
+        one, other = (
+            estimate(binary(n, p)[0](rng)) for n, p in ((n_inner, inner), (n_outer, outer))
+        )
+        low, high = _joined(one, other)
+        return Interval(0.0, low or 0.0, high or 0.0, n_inner + n_outer, n_inner + n_outer)
+
+    return draw, outer - inner
+
+
 CASES: dict[str, tuple[Draw, float]] = {
     "binary, 50 items": binary(50, 0.1),
     "binary, 1,000 items": binary(1000, 0.03),
@@ -153,6 +182,8 @@ CASES: dict[str, tuple[Draw, float]] = {
     "paired, 6 clusters": clustered_differences(6),
     "paired, 29 clusters": clustered_differences(29),
     "4 repeats of 25 items": repeats(25, 4),
+    "lengths of 50 answers": lengths(50),
+    "gap of 0.8 of 60 and 0.5 of 200": gap(60, 0.8, 200, 0.5),
 }
 
 
