@@ -37,7 +37,8 @@ class VllmHeadBackend:
         refused: dict[str, str] = {}
         first, place = _first(spec, self._merger, refused, tick)
         known = [field.name for field in dataclasses.fields(EngineArgs)]
-        arguments = engine_arguments(dataclasses.replace(spec, adapters=()), on_cpu, known)
+        bare = dataclasses.replace(spec, adapters=(), room=None)
+        arguments = engine_arguments(bare, on_cpu, known)
         arguments |= {"model": str(place), "tokenizer": str(spec.base.path)}
         arguments |= {"runner": "pooling", "convert": "classify"}
         self._engine = LLMEngine.from_engine_args(
