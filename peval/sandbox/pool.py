@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import queue
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,10 @@ class Pool:
     def __init__(self, tier: str, n_workers: int | None = None):
         self.tier = tier
         self.n_workers = n_workers or len(os.sched_getaffinity(0))
+        # From any of them on: two runs on a machine should not meet on the same core.
+        cpus = sorted(os.sched_getaffinity(0))
+        first = os.getpid() % len(cpus)
+        self._cpus = itertools.cycle(cpus[first:] + cpus[:first])
         self._idle: queue.LifoQueue[Worker | None] = queue.LifoQueue()
         for _ in range(self.n_workers):
             self._idle.put(None)
@@ -70,7 +75,7 @@ class Pool:
     def _once(self, program: Program) -> Verdict:
         worker = self._idle.get()
         try:
-            worker = worker or Worker(self.tier)
+            worker = worker or Worker(self.tier, next(self._cpus))
             verdict = worker.judge(program)
             if verdict.reason == "sandbox":
                 worker.close()

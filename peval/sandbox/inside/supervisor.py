@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from . import isolation, judge, scratch, seccomp
 from .candidate import serve as serve_program
 from .channel import Channel, ClosedError
+from .warm import warm_up
 
 PRELOADED = """
     abc array bisect cmath collections copy dataclasses datetime decimal enum fractions functools
@@ -50,6 +51,7 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     isolation.silence()
     _preload()
+    warm_up()
     try:
         tier = isolation.prepare(tier_name, workplace)
     except OSError as error:
