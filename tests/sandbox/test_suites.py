@@ -63,6 +63,7 @@ def test_references_of_sanitized_mbpp_pass(pool: Pool, shared_data: Path) -> Non
     assert (len(found), failures(found)) == (427, [])
 
 
+@pytest.mark.timeout(3600)
 def test_references_of_the_plus_sets_pass(pool: Pool, tier: str, shared_data: Path) -> None:
     human = few(rows(shared_data / "human_eval_plus/HumanEvalPlus.jsonl.gz"), tier)
     basic = few(rows(shared_data / "mbpp_plus/MbppPlus.jsonl.gz"), tier)
