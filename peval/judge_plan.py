@@ -37,7 +37,8 @@ _TUNED = re.compile(r"([-_.](instruct|chat|it|sft|dpo|hf|base))+$")
 class Work:
     """One judge against one opponent, made definite: what to ask and where it is kept.
 
-    ``said`` holds people's verdicts by request key.
+    ``said`` holds people's verdicts by request key, ``elsewhere_usd`` what was spent against other
+    opponents under the same cap.
     """
 
     place: Place
@@ -46,6 +47,7 @@ class Work:
     calls: Sequence[Call]
     opponents: Mapping[str, Mapping[str, tuple[str, ...]]]
     said: Mapping[str, str] = field(default_factory=dict)
+    elsewhere_usd: float = 0.0
 
     @property
     def requests(self) -> list[Request]:

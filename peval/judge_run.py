@@ -5,6 +5,7 @@ answers -> calls -> verdicts, and from there as every score: estimates, report
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -40,8 +41,9 @@ def judge(job: Judging, progress: Progress, opener: Callable[..., Engine] | None
     DataError
         The file of reference answers or of labels does not fit the run.
     """
-    stopped = None
-    for work in prepared(job):
+    stopped, spent_usd = None, 0.0
+    for one in prepared(job):
+        work = dataclasses.replace(one, elsewhere_usd=spent_usd)
         work.place.write({"has_begun": False, **work.about})
         with Store(work.place.store) as store:
             keep(store, work)
@@ -52,7 +54,7 @@ def judge(job: Judging, progress: Progress, opener: Callable[..., Engine] | None
                 stopped = str(error)
             finally:
                 progress.close()
-            _note(work.place, stopped)
+            spent_usd += _note(work.place, stopped)
         if stopped:
             progress.note(stopped)
             break
@@ -64,7 +66,7 @@ def open_judge(job: Judging, work: Work) -> Engine:
     turns = {call.request.key: call.turns for call in work.calls}
     match work.judge.engine:
         case "server":
-            budget = Budget(work.place.spending, job.max_cost)
+            budget = Budget(work.place.spending, job.max_cost, work.elsewhere_usd)
             return ServerEngine(_endpoint(job, work.judge), turns, budget)
         case "local":
             return local_engine(work.judge, turns, work.place.path / "engine.log")
@@ -134,10 +136,11 @@ def _ask(
             progress.finished(committed + store.flush(), [completion])
 
 
-def _note(place: Place, stopped: str | None) -> None:
-    """Write down what was spent and why asking stopped."""
+def _note(place: Place, stopped: str | None) -> float:
+    """Write down what was spent, which is returned, and why asking stopped."""
     spent = Budget(place.spending, None).spent_usd if place.spending.exists() else 0.0
     place.write(place.read() | {"spent_usd": spent, "stopped": stopped})
+    return spent
 
 
 def is_complete(job: Judging, results: Results) -> bool:

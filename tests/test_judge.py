@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from peval.results import load_results
 from peval.rundir import RunDir
 from peval.signature import unlike
 from peval.store import Store
-from peval.types import Decoding, Message, Request, Sample
+from peval.types import Completion, Decoding, Message, Request, Sample
 
 ADAPTERS = [str(TOY / "adapters" / name) for name in ("generalist", "noop")]
 
@@ -272,6 +273,31 @@ def test_the_cap_holds_and_the_rest_is_a_fair_sample(run: Path) -> None:
         assert server.n_calls == n_before
         judge(job(run, url, price=(100.0, 100.0), max_cost=50.0), Silent())
         assert section(run)["n_pending"] == 0
+
+
+class Named(ScriptedEngine):
+    """Each system gives answers of its own."""
+
+    def answer(self, request: Request) -> Completion:
+        return Completion(request.key, f"{request.adapter} {request.sample_id}", (1,), "stop")
+
+
+def test_the_cap_holds_over_all_opponents_of_one_command(
+    answered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api, "open_engine", lambda setup, progress: Named())
+    out = tmp_path / "named"
+    api.score(adapters=ADAPTERS, tasks=(str(answered.parent / "asks.jsonl"),), limit=20,
+              out=str(out))  # fmt: skip
+    server = JudgeServer(lambda prompt: "[[C]]")  # each call is billed 100 tokens in: 1 cent
+    with serving(server) as url:
+        mine = job(out, url, against="each", nulls=0, price=(100.0, 0.0))
+        judge(replace(mine, max_cost=1.0), Silent())  # 80 calls against the base, 40 more
+        assert 80 < server.n_calls <= 100
+        *_, last = load_results(out / "results.json").judged["sections"]
+        assert "cap of $1.0000 is reached" in last["stopped"]
+        judge(replace(mine, max_cost=1.5), Silent())
+        assert server.n_calls == 120
 
 
 def test_recorded_verdicts_replay_bit_for_bit(run: Path, tmp_path: Path) -> None:

@@ -23,10 +23,13 @@ class Budget:
         One line of JSON for each reservation and settlement.
     cap_usd
         The most that may ever be spent; None for no limit.
+    elsewhere_usd
+        What other ledgers have spent under the same cap.
     """
 
-    def __init__(self, path: Path, cap_usd: float | None) -> None:
+    def __init__(self, path: Path, cap_usd: float | None, elsewhere_usd: float = 0.0) -> None:
         self._path = path
+        self._elsewhere = elsewhere_usd
         self._cap = cap_usd
         self._lock = threading.Lock()
         self._open: dict[str, float] = {}
@@ -56,7 +59,7 @@ class Budget:
             If that could exceed the cap.
         """
         with self._lock:
-            spent = self._settled + sum(self._open.values())
+            spent = self._elsewhere + self._settled + sum(self._open.values())
             if self._cap is not None and spent + usd > self._cap + 1e-12:
                 raise CapReachedError(
                     f"the cap of ${self._cap:.4f} is reached: ${spent:.4f} are spent or set aside, "
