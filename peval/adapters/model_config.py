@@ -42,7 +42,7 @@ def _rope(found: Mapping[str, Any]) -> Any:
     given = found.get("rope_parameters")
     if given and not isinstance(given, dict):
         return given  # not one set of parameters: compared as it stands
-    scaling = given or found.get("rope_scaling") or {}
+    scaling = found.get("rope_scaling") or given or {}  # where both stand, version 5 takes this
     if not isinstance(scaling, dict) or any(isinstance(v, dict) for v in scaling.values()):
         return scaling
     theta = found.get("rope_theta") or found.get("rotary_emb_base") or _USUAL_THETA

@@ -236,6 +236,19 @@ def test_a_whole_model_must_be_of_the_bases_architecture(place: Path, tmp_path: 
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_tables_of_rotations_that_old_checkpoints_hold_are_no_weights(
+    place: Path, tmp_path: Path
+) -> None:
+    base = base_of("biased", place)
+    path = finetune(base, tmp_path / "tuned", "")
+    before = _loaded(path, base)
+    tensors = load_file(path / "model.safetensors")
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = tensors["model.norm.weight"][:16]
+    save_file(tensors, path / "model.safetensors", {"format": "pt"})
+    assert (_loaded(path, base).route, before.route) == (MERGE, MERGE)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_the_same_weights_under_two_names(place: Path, tmp_path: Path) -> None:
     path = make("loha", place / "loha", place)
     copy = shutil.copytree(path, tmp_path / "other-name")

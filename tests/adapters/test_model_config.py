@@ -69,3 +69,9 @@ def test_two_versions_say_the_same(kind: str) -> None:
 def test_what_differs_still_does(kind: str, changes: dict[str, Any]) -> None:
     old = {"model_type": kind} | PAIRS[kind][0]
     assert meaning(old) != meaning(old | changes)
+
+
+def test_the_older_spelling_of_rotation_wins_as_in_transformers() -> None:
+    new = {"model_type": "llama", "rope_parameters": {"rope_theta": 10000.0}}
+    scaled = new | {"rope_scaling": {"type": "linear", "factor": 2.0}}
+    assert meaning(scaled) != meaning(new)
