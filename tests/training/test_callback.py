@@ -6,6 +6,7 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -179,6 +180,38 @@ def test_at_the_end_the_last_checkpoints_are_scored(tmp_path: Path, prompt: list
     assert found.state.best_global_step == 3
     assert str(found.state.best_model_checkpoint).endswith("checkpoint-3")
     assert [entry["eval_peval/step"] for entry in scored(found.state.log_history)] == [3, 4, 5, 6]
+
+
+def test_the_readmes_callback_scores(
+    tmp_path: Path, prompt: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(from peval.training.*?)```", text, re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), found)
+    monkeypatch.chdir(ROOT)
+    mine = trainer(tmp_path, max_steps=2, save_steps=1)
+    found["scored_while_training"](mine)
+    assert [entry["eval_peval/step"] for entry in scored(mine.state.log_history)] == [1, 2]
+    # The guide's lines are the same call.
+    call = re.compile(
+        r"trainer\.add_callback\(PevalCallback\(trainer, suite=\"superni\", data_dir="
+    )
+    assert call.search(block)
+    assert call.search((ROOT / "docs" / "training.md").read_text())
+
+
+def test_the_scorer_gets_a_device_of_its_own(tmp_path: Path) -> None:
+    found = trainer(tmp_path / "run", max_steps=2, save_steps=2)
+    seen = tmp_path / "seen"
+    script = tmp_path / "there.sh"
+    script.write_text(f'echo "$CUDA_VISIBLE_DEVICES" > {seen}\n{ELSEWHERE}')
+    found.add_callback(PevalCallback(
+        found, command=("bash", str(script)), environment={"CUDA_VISIBLE_DEVICES": "1"}, **OPTIONS
+    ))  # fmt: skip
+    found.train()
+    assert seen.read_text() == "1\n"
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") != "1"
 
 
 def test_a_pause_scores_each_checkpoint_when_it_is_saved(
