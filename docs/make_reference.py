@@ -16,7 +16,7 @@ _SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.MULTILINE)
 
 def cli() -> str:
     """Return every command with its options, in the parser's words."""
-    from peval.cli import parser
+    from peval.flags import parser
 
     top = parser()
     (commands,) = (a for a in top._actions if isinstance(a, argparse._SubParsersAction))

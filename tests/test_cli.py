@@ -12,7 +12,8 @@ import pytest
 from scripted import ROOT, TOY, ScriptedEngine
 
 from peval import api
-from peval.cli import engine_options, kebab, main
+from peval.cli import kebab, main
+from peval.commands import engine_options
 from peval.errors import UsageError
 
 GENERALIST = str(TOY / "adapters" / "generalist")

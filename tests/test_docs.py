@@ -10,7 +10,8 @@ import pytest
 from scripted import ROOT, ScriptedEngine
 
 from peval import api
-from peval.cli import kebab, main, parser
+from peval.cli import kebab, main
+from peval.flags import parser
 
 PAGES = (
     "README.md",

@@ -25,7 +25,7 @@ def test_references_are_generated_from_the_code(name: str) -> None:
 
 def test_every_public_name_and_command_is_there() -> None:
     import peval
-    from peval.cli import parser
+    from peval.flags import parser
 
     text = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
     assert [n for n in peval.__all__ if n[0] != "_" and f".{n}\n" not in text] == []
