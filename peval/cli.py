@@ -56,3 +56,7 @@ def kebab(argv: Sequence[str]) -> list[str]:
 
 def _terminate(number: int, frame: FrameType | None) -> NoReturn:
     raise Terminated
+
+
+if __name__ == "__main__":
+    sys.exit(main())
