@@ -46,7 +46,7 @@ def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--draws", type=int, default=5000)
-    parser.add_argument("--families", type=int, default=1000)
+    parser.add_argument("--families", type=int, default=20_000)
     arguments = parser.parse_args()
     error = (0.95 * 0.05 / arguments.draws) ** 0.5
     print(f"{arguments.draws:,} draws, standard error {100 * error:.1f} points")
