@@ -39,7 +39,8 @@ def _block(results: Results, task: str, metric: str) -> str:
     baselines = list(dict.fromkeys(e.adapter for e in results.baselines if e.task == task))
     width = max(len(name or "base") for name in [*names, *baselines])
     unit, gap = ("percent, ", "points against") if is_share(metric) else ("", "difference to")
-    lines = [f"{task}  ({metric}, {unit}95 % interval, {gap} the base)"]
+    versus = f", {gap} the base" if _is_compared(results, task) else ""
+    lines = [f"{task}  ({metric}, {unit}95 % interval{versus})"]
     for name in [*names, *baselines]:
         score = interval(results.estimate(task, metric, name))
         lines.append(
@@ -52,7 +53,8 @@ def _described(view: View, task: Record) -> str:
     """Return what a task's answers are like, one system a line."""
     metrics = [m for m in shown(view, task) if not m.startswith("distinct")]
     width = max(len(system or "base") for system in view.systems)
-    lines = [f"{task['name']}  (described, not judged: `peval judge`; marks against the base)"]
+    marks = "; marks against the base" if _is_compared(view.results, task["name"]) else ""
+    lines = [f"{task['name']}  (described, not judged: `peval judge`{marks})"]
     for system in view.systems:
         said = "  ".join(_said(view, (task["name"], m, system, None)) for m in metrics)
         lines.append(f"  {system or 'base':<{width}}  {said}")
@@ -62,6 +64,10 @@ def _described(view: View, task: Record) -> str:
 def _said(view: View, key: Key) -> str:
     value, *more = short_cell(view, key).plain.split()
     return " ".join([key[1], value, *(["%"] if is_share(key[1]) else []), *more])
+
+
+def _is_compared(results: Results, task: str) -> bool:
+    return any(c.task == task for c in results.comparisons)
 
 
 def _versus(results: Results, task: str, metric: str, name: str | None) -> str:

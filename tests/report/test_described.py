@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -83,6 +84,11 @@ def test_the_terminal_says_so_too(run: tuple[Results, str]) -> None:
         " ".join(lines[1].split()) == "base loops 0.0 % refusals 0.0 % truncated 0.0 % tokens 3.0"
     )
     assert "loops 100.0 % ▼" in lines[2]
+
+
+def test_without_a_base_the_terminal_speaks_of_none(run: tuple[Results, str]) -> None:
+    lines = summary(dataclasses.replace(run[0], comparisons=())).splitlines()
+    assert lines[0] == "asks  (described, not judged: `peval judge`)"
 
 
 def test_answers_are_counted_turn_by_turn(run: tuple[Results, str]) -> None:

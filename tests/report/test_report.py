@@ -144,6 +144,8 @@ def test_the_terminal_says_the_same(run: tuple[Path, Results]) -> None:
     assert "superni-train" in text
     assert "copy-input" in text
     assert all(len(line) < 100 for line in text.splitlines())
+    assert "points against the base" in text
+    assert "against the base" not in summary(dataclasses.replace(run[1], comparisons=()))
 
 
 def test_what_went_wrong_is_tallied_and_said_aloud_above_one_percent(tmp_path: Path) -> None:
