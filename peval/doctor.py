@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,16 +20,19 @@ from peval.installed import versions
 IMPORT_TIMEOUT_S = 180
 HUB_TIMEOUT_S = 3
 
+ENGINES = (
+    ("vllm", "vllm", 'pip install "peval[gpu]" (CUDA) or "peval[cpu]"'),
+    ("hf", "peft", 'pip install "peval[hf]"'),
+)
+
 Check = dict[str, Any]
 """name; ok (None: for information only); found; do (what to do, empty where all is well)."""
 
 
 def examine(data_dir: str | None) -> list[Check]:
     """Return every check with its finding; starts no engine, but imports what they need."""
-    engines = [
-        _engine("vllm", "vllm", 'pip install "peval[gpu]" (CUDA) or "peval[cpu]"'),
-        _engine("hf", "peft", 'pip install "peval[hf]"'),
-    ]
+    with ThreadPoolExecutor() as threads:  # each waits for a process that imports for seconds
+        engines = list(threads.map(_engine, *zip(*ENGINES, strict=True)))
     return [_versions(), *engines, _devices(), _data(data_dir), _hub()]
 
 
