@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from peval.baselines import BASELINES
 from peval.coding import UNSANDBOXED, Sandbox, is_code
 from peval.estimation import Signer, control_of
 from peval.forgetting import judged
+from peval.garbage import uncollected
 from peval.generalization import generalization
 from peval.items import items
 from peval.judging import concluded
@@ -49,20 +49,8 @@ def conclude(rundir: RunDir) -> Results:
     RunError
         If the directory holds no run.
     """
-    with _uncollected():
+    with uncollected():
         return _conclude(rundir)
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the collector of cycles from walking millions of records, which hold none."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _conclude(rundir: RunDir) -> Results:

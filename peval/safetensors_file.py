@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from peval.errors import PevalError
-from peval.strict_json import parse_object, show, uncollected
+from peval.garbage import uncollected
+from peval.strict_json import parse_object, show
 
 # The reference reader takes 100 MB, which keeps Python busy for half a minute; a model of 100,000
 # tensors in one file needs 17 MB.

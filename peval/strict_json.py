@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import json
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from peval.errors import PevalError
+from peval.garbage import uncollected
 
 MAX_SHOWN = 120
 _MAX_VALUES = 3_000_000  # a tokenizer of 256,000 words and 580,000 merges has 2.3 million
@@ -53,18 +51,6 @@ def read_object(path: Path, error: type[PevalError], max_bytes: int = 1 << 20) -
     if len(data) > max_bytes:
         raise error(f"{path}: larger than the {max_bytes} bytes such a file may have")
     return parse_object(data, str(path), error)
-
-
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Make many objects without looking for garbage among them, which takes most of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+from peval.adapters.apart import complaint
 from peval.adapters.facts import chat_templates
 from peval.errors import AdapterError
 from peval.strict_json import show
@@ -78,16 +77,7 @@ def check_template(directory: Path) -> None:
 def _check(directory: Path, text: str, left_s: float) -> None:
     if len(text) > _MAX_CHARACTERS:
         raise AdapterError(f"{directory}: chat_template: longer than {_MAX_CHARACTERS} characters")
-    try:
-        child = subprocess.run(
-            [sys.executable, "-I", "-c", _CHILD], input=text.encode("utf-8", "replace"),
-            capture_output=True, timeout=left_s, env={}, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        why = f"does not end within {LIMIT_S:g} s"
-    else:
-        why = child.stdout.decode("utf-8", "replace").strip()
-        if child.returncode:
-            why = "takes too much time or memory"
+    late = f"does not end within {LIMIT_S:g} s"
+    why = complaint(_CHILD, text=text, timeout_s=left_s, late=late)
     if why:
         raise AdapterError(f"{directory}: chat_template: {show(why)[1:-1]}")

@@ -6,10 +6,9 @@ tokens into every text.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+from peval.adapters.apart import complaint
 from peval.errors import AdapterError
 from peval.strict_json import show
 
@@ -43,16 +42,8 @@ def try_tokenizer(file: Path) -> None:
     AdapterError
         Says what it does.
     """
-    try:
-        child = subprocess.run(
-            [sys.executable, "-I", "-c", _CHILD, str(file.absolute())], capture_output=True,
-            timeout=_WALL_S, env={}, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        why = f"is not loaded within {_WALL_S:g} s"
-    else:
-        why = child.stdout.decode("utf-8", "replace").strip()
-        if child.returncode:
-            why = "takes too much time or memory"
+    why = complaint(
+        _CHILD, str(file.absolute()), timeout_s=_WALL_S, late=f"is not loaded within {_WALL_S:g} s"
+    )
     if why:
         raise AdapterError(f"{file}: {show(why)[1:-1]}")
