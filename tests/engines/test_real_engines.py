@@ -290,11 +290,19 @@ def test_a_killed_worker_costs_time_but_no_answer(
     vllm: SupervisedEngine, undisturbed: dict[str, Completion]
 ) -> None:
     before = vllm.n_restarts
-    answers = {}
-    for answer in vllm.complete(requests()):
-        if not answers:
-            assert vllm.worker_pid is not None
-            os.kill(vllm.worker_pid, signal.SIGKILL)
+    answers: dict[str, Completion] = {}
+    *most, last = requests()
+
+    def asked() -> Iterator[Request | None]:
+        """Keep one request back until the worker is dead, so that it cannot answer them all."""
+        yield from most
+        while not answers:
+            yield None
+        assert vllm.worker_pid is not None
+        os.kill(vllm.worker_pid, signal.SIGKILL)
+        yield last
+
+    for answer in vllm.complete(asked()):
         answers[answer.key] = answer
     assert answers == undisturbed
     assert vllm.n_restarts == before + 1

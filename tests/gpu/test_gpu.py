@@ -23,7 +23,7 @@ from peval.prepare import Setup, prepare
 from peval.progress import Lines
 from peval.run import plan_requests
 from peval.store import Store
-from peval.types import Completion
+from peval.types import Completion, Request
 
 Answers = dict[tuple[str, str], tuple[int, ...]]
 
@@ -177,12 +177,19 @@ def test_a_killed_worker_costs_no_answer_on_cuda(setup: Setup, tmp_path: Path) -
     requests = plan_requests(setup)[1]
     engine = SupervisedEngine(setup.spec(), tmp_path / "engine.log")
     answers: dict[str, Completion] = {}
+
+    def asked() -> Iterator[Request | None]:
+        """Keep one request back until the worker is dead, so that it cannot answer them all."""
+        yield from requests[:-1]
+        while not answers:
+            yield None
+        assert engine.ready["device"] == "cuda"
+        assert engine.worker_pid is not None
+        os.kill(engine.worker_pid, signal.SIGKILL)
+        yield requests[-1]
+
     try:
-        for answer in engine.complete(requests):
-            if not answers:
-                assert engine.ready["device"] == "cuda"
-                assert engine.worker_pid is not None
-                os.kill(engine.worker_pid, signal.SIGKILL)
+        for answer in engine.complete(asked()):
             answers[answer.key] = answer
     finally:
         engine.close()

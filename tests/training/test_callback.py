@@ -101,11 +101,10 @@ def test_training_survives_the_scorer(tmp_path: Path, caplog: pytest.LogCaptureF
     found = trainer(tmp_path, max_steps=12, save_steps=3)
     callback = PevalCallback(found, **OPTIONS)
     found.add_callback(callback)
-    pids: list[int] = []
 
     def kill() -> None:
-        pids.append(callback.scorer_pid or 0)
-        os.kill(pids[0], signal.SIGKILL)
+        assert callback.scorer_pid
+        os.kill(callback.scorer_pid, signal.SIGKILL)
 
     found.add_callback(Slow(lambda: 0.3, {5: kill}))
     with caplog.at_level(logging.WARNING, "peval"):
