@@ -13,7 +13,6 @@ from peval.errors import AdapterError
 from peval.strict_json import show
 
 _CPU_S = 4
-_WALL_S = 60.0  # a machine may be busy
 _MEMORY_BYTES = 1 << 30
 _TOKENS_PER_CHARACTER = 10
 _TEXT = "Question: What is 7 and 8?\nAnswer: fifteen, aaaaaaaa. Ünïcödé, 日本語 🙂\n\n"
@@ -42,8 +41,6 @@ def try_tokenizer(file: Path) -> None:
     AdapterError
         Says what it does.
     """
-    why = complaint(
-        _CHILD, str(file.absolute()), timeout_s=_WALL_S, late=f"is not loaded within {_WALL_S:g} s"
-    )
+    why = complaint(_CHILD, str(file.absolute()))
     if why:
         raise AdapterError(f"{file}: {show(why)[1:-1]}")

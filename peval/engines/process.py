@@ -17,8 +17,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from peval.engines.wire import Message, decode, encode
+from peval.patience import turns
 
 _READ_BYTES = 1 << 20
+_LAST_BREATH_S = 10.0  # from its pipe's end to its own
 # What torchrun tells its ranks would make an engine believe that it is one of them.
 _TORCHRUN = (
     "RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE",
@@ -89,9 +91,8 @@ class WorkerProcess:
 
     def receive(self, timeout_s: float) -> list[Message] | None:
         """Wait for messages; an empty list is a timeout, None the worker's end."""
-        deadline = time.monotonic() + timeout_s
-        while (left_s := deadline - time.monotonic()) > 0:
-            ready = {key.fd for key, _ in self._selector.select(left_s)}
+        for turn_s in turns(timeout_s):
+            ready = {key.fd for key, _ in self._selector.select(turn_s)}
             if self._requests in ready:
                 self._write()
             if self._events in ready:
@@ -121,7 +122,7 @@ class WorkerProcess:
 
     def ending(self) -> str:
         """Say how the worker ended, waiting a moment for it to do so."""
-        self._await_end(1.0)
+        self._await_end(_LAST_BREATH_S)
         end = self._peek_end()
         if end is None:
             return "closed its pipe but lives on"
@@ -139,9 +140,10 @@ class WorkerProcess:
         self.kill()
 
     def _await_end(self, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while self._peek_end() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        for turn_s in turns(timeout_s, 0.01):
+            if self._peek_end() is not None:
+                return
+            time.sleep(turn_s)
 
     def _peek_end(self) -> os.waitid_result | None:
         """Look at the worker's end but leave it unreaped, so that its group id stays its own."""

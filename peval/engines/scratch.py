@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from peval.patience import turns
+
 _MEMORY = Path("/dev/shm")
 _PATIENCE_S = 10.0
 
@@ -32,11 +34,12 @@ class Scratch:
 
     def remove(self) -> None:
         """Remove all that lies there, trying again while a dying process still writes."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while any(place.exists() for place in self._places()) and time.monotonic() < deadline:
+        for turn_s in turns(_PATIENCE_S, 0.05):
+            if not any(place.exists() for place in self._places()):
+                return
             for place in self._places():
                 shutil.rmtree(place, ignore_errors=True)
-            time.sleep(0.05)
+            time.sleep(turn_s)
 
     def _places(self) -> tuple[Path, Path]:
         return _MEMORY / self.name, Path(tempfile.gettempdir()) / self.name

@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from peval.patience import turns
+
 from .ending import judge_cpu_s, verdict
 from .inside.channel import Channel, ClosedError
 from .inside.codec import MalformedError
@@ -49,7 +51,6 @@ class Worker:
         self.workplace = tempfile.mkdtemp(prefix="peval-sandbox-")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control = ours
-        self.control.settimeout(START_TIMEOUT_S)
         start = START.format(path=str(Path(__file__).parent))
         with theirs:
             self.process = subprocess.Popen(
@@ -65,7 +66,7 @@ class Worker:
             with contextlib.suppress(OSError):  # the core was taken away; any other will do
                 os.sched_setaffinity(self.process.pid, {cpu})
         try:
-            hello = self._hear()
+            hello = self._hear(START_TIMEOUT_S)
         except SandboxFaultError as error:
             self.close()
             raise TierRefusedError(f"{tier}: {error}") from None
@@ -90,23 +91,27 @@ class Worker:
                     self._ask(_limits(program), theirs)
                 ours.settimeout(limits.wall_s + PATIENCE_S)
                 said = _exchange(Channel(ours), program)
-                self.control.settimeout(limits.wall_s + PATIENCE_S)
-                return verdict(program, said, self._hear())
+                return verdict(program, said, self._hear(limits.wall_s + PATIENCE_S))
         except (SandboxFaultError, MalformedError, OSError) as error:
             return Verdict(program.key, Status.FAULT, "sandbox", f"{error}"[:500])
 
     def _ask(self, request: dict[str, int], sock: socket.socket) -> None:
         socket.send_fds(self.control, [json.dumps(request).encode()], [sock.fileno()])
 
-    def _hear(self) -> dict[str, Any]:
-        try:
-            text = self.control.recv(2**16)
-        except (TimeoutError, ConnectionError) as error:
-            raise SandboxFaultError(f"the supervisor does not answer: {error}") from None
-        if not text:
-            raise SandboxFaultError("the supervisor ended")
-        message: dict[str, Any] = json.loads(text)
-        return message
+    def _hear(self, patience_s: float) -> dict[str, Any]:
+        for turn_s in turns(patience_s):
+            self.control.settimeout(turn_s)
+            try:
+                text = self.control.recv(2**16)
+            except TimeoutError:
+                continue
+            except ConnectionError as error:
+                raise SandboxFaultError(f"the supervisor does not answer: {error}") from None
+            if not text:
+                raise SandboxFaultError("the supervisor ended")
+            message: dict[str, Any] = json.loads(text)
+            return message
+        raise SandboxFaultError(f"the supervisor does not answer within {patience_s} s")
 
     def close(self) -> None:
         """End the supervisor with all that it started, and remove its directory."""

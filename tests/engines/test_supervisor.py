@@ -192,6 +192,29 @@ def test_a_stopped_process_is_noticed(make: Make) -> None:
     assert answers["a"].error == "engine_fault: no sign of life for 2 s"
 
 
+def test_time_in_which_all_stood_still_is_no_silence(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after Ctrl-Z and fg: the first look after it comes back empty, and much too late."""
+    engine = make()
+    engine.start()
+    assert engine._worker is not None
+    selector, clock = engine._worker._selector, time.monotonic
+    look, stood_still_s = selector.select, [0.0]
+
+    def first_look_is_late(timeout: float | None = None) -> list[object]:
+        if stood_still_s[0]:
+            return look(timeout)
+        stood_still_s[0] = 3600.0
+        return []
+
+    monkeypatch.setattr(selector, "select", first_look_is_late)
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + stood_still_s[0])
+    assert len(list(engine.complete(many(3)))) == 3
+    assert engine.n_restarts == 0
+    assert stood_still_s[0]
+
+
 def test_poison_is_isolated(make: Make, tmp_path: Path) -> None:
     answers = {a.key: a for a in make().complete(many(100, {50: 666, 90: 666}))}
     assert len(answers) == 100

@@ -37,7 +37,8 @@ PRELOADED = """
 MAX_SCRATCH_BYTES = 64 * 2**20
 MAX_SCRATCH_ENTRIES = 4096
 LOOK_EVERY_MS = 50
-GRACE_MS = 500
+LONGEST_LOOK_S = 0.1
+LOOKS_OF_GRACE = 10
 DONE, GONE = b"done", b"gone"
 LATE = 75
 JOBS_OF_A_JUDGE = 1000  # then a fresh one: what leaks stays small
@@ -112,7 +113,6 @@ class Supervisor:
             self.control.send(json.dumps(report).encode())
 
     def _run(self, harness: socket.socket, limits: dict[str, int]) -> dict[str, Any]:
-        deadline = time.monotonic() + limits["wall_s"]
         nursery = self._nursery(limits)
         program, self.spare = self.spare or _Program(nursery), None
         judge = self.judge = self.judge or _Judge(self.tier, limits)
@@ -121,10 +121,8 @@ class Supervisor:
         program.ours.close()
         self.spare = _Program(nursery)
         try:
-            killed, word = self._watch(program, judge, deadline)
-            if word == GONE:
-                program.wait(GRACE_MS)
-            ended = program.wait(0)
+            killed, word = self._watch(program, judge, limits["wall_s"])
+            ended = program.ends_soon() if word == GONE else program.wait(0)
         finally:
             program.kill()
             if not self._is_fit(judge):
@@ -148,15 +146,21 @@ class Supervisor:
         """Say whether the tests' process is free for the next program."""
         return judge.is_free and judge.n_taken < JOBS_OF_A_JUDGE and not judge.wait(0)
 
-    def _watch(self, program: _Program, judge: _Judge, deadline: float) -> tuple[str, bytes]:
-        """Wait until the tests are over; return why the program was killed before, if it was."""
+    def _watch(self, program: _Program, judge: _Judge, left_s: float) -> tuple[str, bytes]:
+        """Wait until the tests are over; return why the program was killed before, if it was.
+
+        A look counts for little, however long it took: a machine that stood still is not the
+        program's fault.
+        """
         poll = select.poll()
         for readable in (judge.pidfd, judge.jobs):
             poll.register(readable, select.POLLIN)
         poll.register(self.control, select.POLLHUP)
         killed = ""
         while True:
+            started_s = time.monotonic()
             ready = {descriptor for descriptor, _ in poll.poll(LOOK_EVERY_MS)}
+            left_s -= min(time.monotonic() - started_s, LONGEST_LOOK_S)
             if self.control.fileno() in ready:
                 # The harness is gone; nobody will ask again.
                 os._exit(0)
@@ -164,10 +168,10 @@ class Supervisor:
                 return killed, judge.done()
             if judge.pidfd in ready:
                 return killed, b""
-            if time.monotonic() > deadline + (1 if killed else 0):
+            if left_s <= 0:
                 if killed:
                     return killed, b""
-                killed = "wall"
+                killed, left_s = "wall", 1.0
                 program.signal()
             elif not killed and _is_overfull(self.tier):
                 killed = "disk"
@@ -198,6 +202,10 @@ class _Child:
         if self.ended is None and select.select([self.pidfd], [], [], timeout_ms / 1000)[0]:
             self.ended = self._reap()
         return self.ended is not None
+
+    def ends_soon(self) -> bool:
+        """Say whether it ends by itself while we look a few times."""
+        return any(self.wait(LOOK_EVERY_MS) for _ in range(LOOKS_OF_GRACE))
 
     def kill(self) -> None:
         self.signal()
