@@ -20,7 +20,7 @@ from peval.judge_plan import Work
 from peval.judge_run import keep, open_judge
 from peval.judging.outcomes import Outcome, outcomes
 from peval.judging.place import Place
-from peval.judging.questions import Asking, Item
+from peval.judging.questions import Asking, Draws, Item
 from peval.progress import Progress
 from peval.store import Store
 from peval.types import Decoding, Engine, Profile, Sample, Task
@@ -111,8 +111,11 @@ def checked(
         finally:
             progress.close()
         replies = store.completions(keys)
-    found = outcomes(work.judge, work.requests, replies)
-    return _summary(work, {str(k): v for k, v in found.items()}) | {"stopped": stopped}
+    found = {
+        str(name): {item: drawn[0] for item, drawn in by_id.items()}
+        for name, by_id in outcomes(work.judge, work.requests, replies).items()
+    }
+    return _summary(work, found) | {"stopped": stopped}
 
 
 def _work(job: Judging) -> Work:
@@ -125,9 +128,9 @@ def _work(job: Judging) -> Work:
         Item(Sample(name, asked, (right,), name), (asked,), (right,))
         for name, asked, right in ASKED
     ]
-    right = {item.sample.id: item.references for item in items}
-    answers: dict[str | None, dict[str, tuple[str, ...]]] = {
-        name: {item.sample.id: (text,) for item in items}
+    right: dict[str, Draws] = {item.sample.id: (item.references,) for item in items}
+    answers: dict[str | None, dict[str, Draws]] = {
+        name: {item.sample.id: ((text,),) for item in items}
         for name, text in {**ATTACKS, CONTROL: WRONG}.items()
     }
     if judge.kind != "pairwise":

@@ -8,8 +8,8 @@ from typing import Any
 from peval.judge_job import Judging, judge_of
 from peval.judge_plan import prepared
 from peval.judging.judges import Judge
+from peval.judging.parts import Part
 from peval.judging.place import Place
-from peval.judging.questions import SAME
 from peval.store import Store
 from peval.types import Message
 
@@ -21,7 +21,7 @@ def estimate(job: Judging) -> dict[str, Any]:
     counts = ("n_calls", "n_held", "n_left", "prompt_tokens", "completion_tokens_at_most")
     total: dict[str, Any] = dict.fromkeys(counts, 0)
     for work in prepared(job):
-        todo = {c.request.key: c for c in work.calls if c.request.part != SAME}
+        todo = {c.request.key: c for c in work.calls if not Part.of(c.request.part).is_same}
         held = _held(work.place, list(todo))
         n_bytes = sum(len(_words(c.turns).encode()) for k, c in todo.items() if k not in held)
         n_left = len(todo) - len(held)

@@ -19,7 +19,7 @@ from peval.judging.judges import Judge
 from peval.judging.opponents import read_reference
 from peval.judging.people import matched, read_verdicts
 from peval.judging.place import FOLDER, Place, Texts, item_of, texts_of
-from peval.judging.questions import NULLS, Asking, Call, Item
+from peval.judging.questions import NULLS, Asking, Call, Draws, Item
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, task_of
 from peval.store import Store
@@ -45,7 +45,7 @@ class Work:
     about: Mapping[str, Any]
     judge: Judge
     calls: Sequence[Call]
-    opponents: Mapping[str, Mapping[str, tuple[str, ...]]]
+    opponents: Mapping[str, Mapping[str, Draws]]
     said: Mapping[str, str] = field(default_factory=dict)
     elsewhere_usd: float = 0.0
 
@@ -69,12 +69,14 @@ def prepared(job: Judging) -> Iterator[Work]:
             "nulls": job.nulls, "seed": job.seed, "orders": how.orders,
             "file": _file_sha256(against),
         }  # fmt: skip
+        if drawn := {one.task.name: one.n_draws for one in answered if one.n_draws > 1}:
+            about["draws"] = drawn
         place = Place(rundir.path / FOLDER / _label(how, about))
         kept = place.read() if place.about.exists() else {}
         about |= {"judge": how.record(), "salt": kept.get("salt") or secrets.token_hex(16),
                   "same_base": _same_base(how, manifest), "cap_usd": job.max_cost}  # fmt: skip
         calls: list[Call] = []
-        opponents: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        opponents: dict[str, Mapping[str, Draws]] = {}
         for one in answered:
             theirs = one.against(against) if how.kind == "pairwise" else {}
             asking = Asking(how, one.task, about["salt"])
@@ -93,7 +95,10 @@ def _with_labels(work: Work, path: Path) -> Work:
         The file is malformed, or none of its rows fits a request.
     """
     verdicts = read_verdicts(path, work.judge)
-    said, n_unused = matched(verdicts, work.judge, work.requests)
+    try:
+        said, n_unused = matched(verdicts, work.judge, work.requests)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     if not said:
         n = len(verdicts)
         raise DataError(f"{path}: none of its {n:,} rows is of a system and sample here")
@@ -109,6 +114,11 @@ class _Answered:
     items: list[Item]
     texts: Texts
 
+    @property
+    def n_draws(self) -> int:
+        """Return how many answers to a sample were drawn, where most were."""
+        return max(len(draws) for by_id in self.texts.values() for draws in by_id.values())
+
     def only(self, systems: Collection[str | None] | None) -> _Answered:
         """Return the same with the answers of some systems; None means all."""
         if systems is None:
@@ -116,16 +126,21 @@ class _Answered:
         kept = {name: said for name, said in self.texts.items() if name in systems}
         return dataclasses.replace(self, texts=kept)
 
-    def against(self, against: str | None) -> Mapping[str, tuple[str, ...]]:
+    def against(self, against: str | None) -> Mapping[str, Draws]:
         """Return the opponent's answers by sample id."""
         system = None if against == BASE else against
         if system in self.texts:
             return self.texts[system]
         if against == TARGETS:
-            return _own_references(self.items)
+            return _once(_own_references(self.items))
         if against == BASE or against is None or not Path(against).is_file():
             return {}
-        return read_reference(Path(against), self.items)
+        return _once(read_reference(Path(against), self.items))
+
+
+def _once(answers: Mapping[str, tuple[str, ...]]) -> dict[str, Draws]:
+    """Return answers of which there is one to each sample."""
+    return {name: (said,) for name, said in answers.items()}
 
 
 def _answered(
@@ -196,7 +211,7 @@ def _own_references(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
 
 
 def _calls(
-    asking: Asking, one: _Answered, opponents: Mapping[str, tuple[str, ...]], job: Judging
+    asking: Asking, one: _Answered, opponents: Mapping[str, Draws], job: Judging
 ) -> list[Call]:
     """Return one task's calls: the systems', then those of null answers on some of the items."""
     chosen = list(one.items)
@@ -206,12 +221,12 @@ def _calls(
         chosen = random.Random(job.seed).sample(chosen, min(job.limit, len(chosen)))
     calls = list(asking.calls(chosen, one.texts, opponents, job.seed))
     some = random.Random(job.seed + 1).sample(chosen, min(job.nulls, len(chosen)))
-    nulls: dict[str | None, dict[str, tuple[str, ...]]] = {}
+    nulls: dict[str | None, dict[str, Draws]] = {}
     for name, text in NULLS.items() if asking.judge.engine != "labels" else ():
         if text is not None:
-            nulls[name] = {item.sample.id: (text,) * len(item.turns) for item in some}
+            nulls[name] = _once({item.sample.id: (text,) * len(item.turns) for item in some})
         elif asking.judge.kind == "pairwise":
-            nulls[name] = {i.sample.id: opponents[i.sample.id] for i in some
+            nulls[name] = {i.sample.id: opponents[i.sample.id][:1] for i in some
                            if i.sample.id in opponents}  # fmt: skip
     return calls + list(asking.calls(some, nulls, opponents, job.seed))
 

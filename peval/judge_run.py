@@ -19,8 +19,8 @@ from peval.judge_job import Judging
 from peval.judge_plan import Work, prepared
 from peval.judging.concluded import OPPONENTS
 from peval.judging.judges import Judge
+from peval.judging.parts import Part
 from peval.judging.place import Place, places
-from peval.judging.questions import SAME
 from peval.judging.verdicts import IDENTICAL
 from peval.progress import Progress
 from peval.results import Results
@@ -95,12 +95,14 @@ def keep(store: Store, work: Work) -> None:
     plan: dict[str, list[Sample]] = {task: list(some.values()) for task, some in prompts.items()}
     for task, by_id in work.opponents.items():
         plan[OPPONENTS + task] = [
-            Sample(name, "", (), name, queries=tuple(map(Query, texts)))
-            for name, texts in by_id.items()
+            Sample(
+                name, "", (), name, queries=tuple(Query(text) for said in draws for text in said)
+            )
+            for name, draws in by_id.items()
         ]
     store.put_plan(plan, work.requests)
     for call in work.calls:
-        if call.request.part == SAME:
+        if Part.of(call.request.part).is_same:
             store.add(Completion(call.request.key, IDENTICAL, (), "stop"))
     store.flush()
 

@@ -7,9 +7,6 @@ import json
 import re
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -638,7 +635,9 @@ def test_both_turns_of_mt_bench_are_asked_as_fastchat_asks(
     with Store(RunDir(run).store) as store:
         samples = store.samples()["mt-bench"]
         said = texts_of(samples, dict(store.asked("mt-bench")), store)
-    mine, base = said["generalist"], said[None]
+    mine, base = (
+        {name: turns for name, (turns,) in said[who].items()} for who in ("generalist", None)
+    )
     wanted = {
         as_fastchat_asks(prompts, sample, references.get(name), answers, turn)
         for name, sample in samples.items()
@@ -682,29 +681,3 @@ def test_fastchats_answers_are_judged_turn_by_turn(tmp_path: Path, shared_data: 
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.raises(DataError, match="has 2 turns, and here 1 answers; list the answer"):
         judge(job(run, url, judge="mt-bench-pairwise", against=str(path)), Silent())
-
-
-def test_stopped_and_killed_it_goes_on_where_it_was(run: Path) -> None:
-    server = JudgeServer(numbered)
-    server.trouble = lambda n: 0.1
-    with serving(server) as url:
-        flags = [sys.executable, "-m", "peval.cli", "judge", str(run), "--judge", "pair", "--model",
-                 "rule", "--endpoint", url, "--key-variable", "none", "--workers", "2",
-                 "--nulls", "3"]  # fmt: skip
-        for how, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-            n_before = server.n_calls
-            with subprocess.Popen(
-                flags, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-            ) as child:
-                while server.n_calls < n_before + 8 and child.poll() is None:
-                    time.sleep(0.01)
-                child.send_signal(how)
-                _, said = child.communicate(timeout=60)
-            assert child.returncode == code, said.decode()
-            assert b"Traceback" not in said
-        server.trouble = lambda n: None
-        judge(job(run, url, n_workers=2, nulls=3), Silent())
-    assert section(run)["n_pending"] == 0
-    # Twice asked is only what was in flight, two calls at a time, when it was stopped.
-    asked = [json.dumps(call["messages"]) for call in server.calls]
-    assert len(asked) - len(set(asked)) <= 4

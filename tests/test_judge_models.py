@@ -17,8 +17,9 @@ import peval
 from peval import api, conclude, engines, judge_run
 from peval.engines.reward import RewardEngine
 from peval.errors import JudgeError
+from peval.judging.parts import SAME
 from peval.judging.place import Place, places
-from peval.judging.questions import NULL, SAME
+from peval.judging.questions import NULL
 from peval.results import load_results
 from peval.rundir import RunDir
 from peval.store import Store

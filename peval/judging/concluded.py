@@ -12,8 +12,10 @@ from typing import Any
 from peval.judging import agreement, leaderboard, ratings
 from peval.judging.findings import findings
 from peval.judging.judges import Judge
-from peval.judging.outcomes import Outcome, Outcomes, outcomes
+from peval.judging.outcomes import Outcome, Outcomes, outcomes, worth
 from peval.judging.place import Place, Texts, item_of, places, texts_of
+from peval.judging.questions import Draws, facing
+from peval.judging.wins import wins
 from peval.rundir import RunDir
 from peval.store import Store
 from peval.types import Asked, Completion, Request, Sample, Score, Task
@@ -32,7 +34,7 @@ METRICS = {
 class Judged:
     """One task as one judge sees it: the same answers with scores of another kind.
 
-    ``finding`` is what the report tells of it; ``outcomes`` are by system and sample id.
+    ``finding`` is what the report tells of it.
     """
 
     task: Task
@@ -58,7 +60,7 @@ def judged(
         with Store(place.store) as kept:
             calls = kept.requests()
             verdicts = kept.completions(call.key for call in calls)
-            opponents = _opponents(kept)
+            opponents = _opponents(kept, samples)
         for name in about["tasks"]:
             if name in tasks:
                 some = [one for one in calls if one.task == name]
@@ -68,14 +70,24 @@ def judged(
     return found
 
 
-def _opponents(store: Store) -> dict[str, dict[str, tuple[str, ...]]]:
+def _opponents(
+    store: Store, samples: Mapping[str, Mapping[str, Sample]]
+) -> dict[str, dict[str, Draws]]:
+    """Return what was shown beside the answers, by task and sample id."""
+    held = store.samples()
     return {
-        task.removeprefix(OPPONENTS): {
-            name: tuple(query.text for query in one.queries) for name, one in by_id.items()
-        }
-        for task, by_id in store.samples().items()
-        if task.startswith(OPPONENTS)
-    }
+        task: {name: _draws(held[OPPONENTS + task][name], sample) for name, sample in by_id.items()
+               if name in held[OPPONENTS + task]}
+        for task, by_id in samples.items()
+        if OPPONENTS + task in held
+    }  # fmt: skip
+
+
+def _draws(opponent: Sample, sample: Sample) -> Draws:
+    """Return an opponent's texts, which a store holds one after the other, by draw and turn."""
+    texts, n_turns = [query.text for query in opponent.queries], 1 + len(sample.follow_ups)
+    starts = range(0, len(texts), n_turns)
+    return tuple(tuple(texts[start : start + n_turns]) for start in starts)
 
 
 def is_opponent(task: Task, system: str | None) -> bool:
@@ -101,7 +113,7 @@ class _Work:
         self,
         calls: Sequence[Request],
         verdicts: Mapping[str, Completion],
-        opponents: Mapping[str, tuple[str, ...]],
+        opponents: Mapping[str, Draws],
         texts: Texts,
     ) -> Judged:
         judge = Judge.from_record(self.about["judge"])
@@ -110,13 +122,14 @@ class _Work:
         # The opponent's ties with itself are there for comparisons; they are no finding.
         others = {s: by_id for s, by_id in found.items() if not _is_it(self.about["against"], s)}
         finding = findings(judge, others, texts, opponents, categories)
-        if leaderboard.applies(self.task, self.about["against"], len(self.samples)):
+        is_one_each = finding["n_draws"] == 1
+        if is_one_each and leaderboard.applies(self.task, self.about["against"], len(self.samples)):
             self._control_lengths(finding, others, texts, opponents)
         name = f"{self.task.name} by {self.place.path.name}"
         settings = {
             "of": self.task.name, "judge": judge.sha256[:12], "model": judge.model,
             "against": self.about["against"], "orders": judge.orders, "combine": judge.combine,
-        }  # fmt: skip
+        } | ({"draws": finding["n_draws"]} if finding["n_draws"] > 1 else {})  # fmt: skip
         task = dataclasses.replace(
             self.task, name=name, reader="judge", metrics=METRICS[judge.kind], rule=None,
             tokenizer="default", settings=settings,
@@ -126,7 +139,7 @@ class _Work:
         has_headline = not finding["why_no_headline"]
         scores = {
             system: [
-                _score(judge, found.get(system, {}).get(s.id), request[0].key, has_headline)
+                _score(judge, found.get(system, {}).get(s.id, ()), request[0].key, has_headline)
                 for s, request in zip(items, mine, strict=True)
             ]
             for system, mine in lined_up.items()
@@ -157,15 +170,15 @@ class _Work:
         finding: dict[str, Any],
         found: Outcomes,
         texts: Texts,
-        opponents: Mapping[str, tuple[str, ...]],
+        opponents: Mapping[str, Draws],
     ) -> None:
         """Put AlpacaEval's own length-controlled win rates in the place of ours."""
         for row in finding["systems"]:
             by_id = found[row["system"]]
             pairs = [
-                leaderboard.Pair(value, texts[row["system"]][name][0], opponents[name][0])
+                leaderboard.Pair(value, texts[row["system"]][name][0][0], opponents[name][0][0])
                 for name in self.samples
-                if name in by_id and (value := by_id[name].value) is not None
+                if name in by_id and (value := worth(by_id[name])) is not None
             ]
             if len(pairs) == len(self.samples) and (own := leaderboard.length_controlled(pairs)):
                 row["length_controlled"] = dataclasses.asdict(own)
@@ -175,28 +188,30 @@ class _Work:
         judge: Judge,
         found: Outcomes,
         texts: Texts,
-        opponents: Mapping[str, tuple[str, ...]],
+        opponents: Mapping[str, Draws],
     ) -> Iterator[dict[str, Any]]:
         """Yield the clearest wins and losses, systems taking turns, with the judge's words."""
         rows = [
-            (one.value, name, item, one)
+            (one.value, name, item, draw, one)
             for name, by_id in found.items()
             if not str(name).startswith("null:")
-            for item, one in by_id.items()
+            for item, drawn in by_id.items()
+            for draw, one in enumerate(drawn)
             if one.value is not None and not one.identical
         ]
         won = _in_turn(rows, -1)[:N_EXAMPLES]
         lost = [row for row in _in_turn(rows, 1) if row not in won][:N_EXAMPLES]
-        for value, name, item, one in [*won, *lost]:
+        for value, name, item, draw, one in [*won, *lost]:
+            opponent = facing(opponents[item], draw) if item in opponents else ()
             yield {
-                "system": name, "sample_id": item, "value": value,
+                "system": name, "sample_id": item, "draw": draw, "value": value,
                 "question": "\n\n".join(item_of(self.samples[item]).turns),
-                "answer": "\n\n".join(texts[name][item]),
-                "opponent": "\n\n".join(opponents.get(item, ())), "reply": one.reply,
+                "answer": "\n\n".join(texts[name][item][draw]),
+                "opponent": "\n\n".join(opponent), "reply": one.reply,
             }  # fmt: skip
 
 
-def _in_turn(rows: Sequence[tuple[float, str | None, str, Outcome]], sign: int) -> list[Any]:
+def _in_turn(rows: Sequence[tuple[float, str | None, str, int, Outcome]], sign: int) -> list[Any]:
     """Return rows by value, lowest (or highest) first; among equals systems take turns."""
     turns: Counter[tuple[float, str | None]] = Counter()
     placed = []
@@ -206,19 +221,21 @@ def _in_turn(rows: Sequence[tuple[float, str | None, str, Outcome]], sign: int) 
     return [row for *_, row in sorted(placed, key=lambda one: one[:3])]
 
 
-def _score(judge: Judge, one: Outcome | None, key: str, has_headline: bool) -> Score | None:
+def _score(judge: Judge, drawn: Sequence[Outcome], key: str, has_headline: bool) -> Score | None:
     """Return an item's score; one without a verdict that counts has no values."""
     metrics = METRICS[judge.kind]
-    if one is None or one.pending:
+    if not drawn or any(one.pending for one in drawn):
         return None
-    if one.value is None or not has_headline:
-        return Score(key, dict.fromkeys(metrics), why=f"unscored: {one.unscored}")
+    value = worth(drawn)
+    if value is None or not has_headline:
+        unscored = next((one.unscored for one in drawn if one.unscored), None)
+        return Score(key, dict.fromkeys(metrics), why=f"unscored: {unscored}")
+    values = {metrics[0]: value}
     if judge.kind == "pairwise":
-        values = {"win_rate": one.value, "discrete_win_rate": float(one.value > 0.5)
-                  if one.value != 0.5 else 0.5}  # fmt: skip
-    else:
-        values = {metrics[0]: one.value}
-    return Score(key, values, extracted=f"{one.value:g}", why=one.reply or None)
+        values["discrete_win_rate"] = wins([v for one in drawn if (v := one.value) is not None]
+                                           ).discrete_win_rate  # fmt: skip
+    reply = next((one.reply for one in drawn if one.reply), None)
+    return Score(key, values, extracted=f"{value:g}", why=reply)
 
 
 def record(found: Sequence[Judged]) -> dict[str, Any]:
@@ -251,7 +268,7 @@ def tournaments(found: Sequence[Judged]) -> list[dict[str, Any]]:
             for system, by_id in one.outcomes.items():
                 if system == other or str(system).startswith("null:"):
                     continue
-                values = {i: o.value for i, o in by_id.items() if o.value is not None}
+                values = {i: v for i, drawn in by_id.items() if (v := worth(drawn)) is not None}
                 if values and (other, system) not in pairs:
                     pairs[(system, other)] = values
         n_systems = len({name for pair in pairs for name in pair})
@@ -274,9 +291,9 @@ def agreements(found: Sequence[Judged]) -> list[dict[str, Any]]:
             (a.value, b.value)
             for system, by_id in one.outcomes.items()
             if not str(system).startswith("null:")
-            for item, a in by_id.items()
-            if (b := other.outcomes.get(system, {}).get(item)) is not None
-            and a.value is not None and b.value is not None
+            for item, drawn in by_id.items()
+            for a, b in zip(drawn, other.outcomes.get(system, {}).get(item, ()), strict=False)
+            if a.value is not None and b.value is not None
             and not (a.identical and b.identical)
         ]  # fmt: skip
         if len(pairs) < 2:

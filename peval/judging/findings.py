@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from peval.judging import wins
 from peval.judging.judges import Judge
-from peval.judging.outcomes import Outcome, Outcomes
+from peval.judging.outcomes import Outcome, Outcomes, worth
 from peval.judging.place import Texts
-from peval.judging.questions import NULL
+from peval.judging.questions import NULL, Draws, facing
 
 MOST_UNSCORED = 0.01
 MOST_NULL_WINS = 0.05
@@ -29,15 +29,18 @@ def findings(
     judge: Judge,
     found: Outcomes,
     answers: Texts,
-    opponents: Mapping[str, tuple[str, ...]],
+    opponents: Mapping[str, Draws],
     categories: Mapping[str, str],
 ) -> Record:
     """Return one task's findings as JSON's own types.
 
+    Of several answers to an item each is counted, but for ``n_items``, and ``n_scored`` of a
+    system; rates and means are over items.
+
     Parameters
     ----------
     found
-        By system and sample id; null opponents are systems whose names begin with ``null:``.
+        Null opponents are systems whose names begin with ``null:``.
     answers, opponents
         What was shown, for the lengths.
     categories
@@ -45,54 +48,94 @@ def findings(
     """
     systems = {name: by_id for name, by_id in found.items() if not str(name).startswith(NULL)}
     nulls = {name: by_id for name, by_id in found.items() if str(name).startswith(NULL)}
-    items = [one for by_id in systems.values() for one in by_id.values()]
-    every = [*items, *(one for by_id in nulls.values() for one in by_id.values())]
-    unscored = Counter(one.unscored for one in items if one.unscored)
+    items = [drawn for by_id in systems.values() for drawn in by_id.values()]
+    mine = [one for drawn in items for one in drawn]
+    every = [*mine, *(one for by_id in nulls.values() for drawn in by_id.values() for one in drawn)]
+    unscored = Counter(one.unscored for one in mine if one.unscored)
+    scored = {
+        name: _scored(by_id, answers.get(name, {}), opponents) for name, by_id in systems.items()
+    }
     record: Record = {
         "n_items": len(items),
-        "n_scored": sum(one.value is not None for one in items),
-        "n_pending": sum(one.pending for one in items),
-        "n_identical": sum(one.identical for one in items),
+        "n_draws": max(map(len, items), default=1),
+        "n_answers": len(mine),
+        "n_scored": sum(one.value is not None for one in mine),
+        "n_pending": sum(one.pending for one in mine),
+        "n_identical": sum(one.identical for one in mine),
         "unscored": dict(sorted(unscored.items())),
-        "unscored_said": {one.unscored: one.why for one in reversed(items) if one.unscored},
+        "unscored_said": {one.unscored: one.why for one in reversed(mine) if one.unscored},
         "systems": [
-            _system(judge, name, by_id, answers.get(name, {}), opponents)
-            | {"by_turn": _by_turn(by_id, categories)}
+            _system(judge, name, by_id, scored[name]) | {"by_turn": _by_turn(by_id, categories)}
             for name, by_id in systems.items()
         ],
         "orders": _orders(every) if _has_orders(judge) else None,
         "nulls": [_null(judge, str(name), by_id, systems) for name, by_id in nulls.items()],
     }
-    record["lengths"] = _lengths(judge, systems, answers, opponents)
+    record["lengths"] = _lengths(judge, [one for some in scored.values() for one in some])
     record["why_no_headline"] = _why_not(record)
     record["warnings"] = _warnings(judge, record)
     return record
 
 
+@dataclass(frozen=True)
+class _Scored:
+    """One answer with a verdict that counts; lengths in characters, over its turns."""
+
+    item: str
+    value: float
+    length: int
+    opponents_length: int
+    identical: bool
+
+
+def _scored(
+    by_id: Mapping[str, Sequence[Outcome]],
+    said: Mapping[str, Draws],
+    opponents: Mapping[str, Draws],
+) -> list[_Scored]:
+    """Return a system's answers with verdicts, on the items of which none is pending."""
+    return [
+        _Scored(
+            item, one.value, _length(said[item][draw]),
+            _length(facing(opponents[item], draw)) if item in opponents else 0, one.identical,
+        )
+        for item, drawn in _settled(by_id).items()
+        for draw, one in enumerate(drawn)
+        if one.value is not None
+    ]  # fmt: skip
+
+
+def _settled(by_id: Mapping[str, Sequence[Outcome]]) -> dict[str, Sequence[Outcome]]:
+    """Return the items all of whose answers were judged."""
+    return {
+        item: drawn for item, drawn in by_id.items() if not any(one.pending for one in drawn)
+    }  # fmt: skip
+
+
 def _system(
     judge: Judge,
     name: str | None,
-    by_id: Mapping[str, Outcome],
-    said: Mapping[str, tuple[str, ...]],
-    opponents: Mapping[str, tuple[str, ...]],
+    by_id: Mapping[str, Sequence[Outcome]],
+    scored: Sequence[_Scored],
 ) -> Record:
-    scored = {item: one for item, one in by_id.items() if one.value is not None}
-    values = [one.value for one in scored.values() if one.value is not None]
-    n_unscored = sum(one.unscored is not None for one in by_id.values())
-    lengths = [_length(said[item]) for item in scored]
+    items = [v for drawn in by_id.values() if (v := worth(drawn)) is not None]
+    values, lengths = [one.value for one in scored], [one.length for one in scored]
+    n_unscored = sum(
+        one.unscored is not None for drawn in _settled(by_id).values() for one in drawn
+    )
     record: Record = {
         "system": name,
         "n_items": len(by_id),
-        "n_scored": len(values),
+        "n_scored": len(items),
         "n_unscored": n_unscored,
-        "mean": sum(values) / len(values) if values else None,
+        "mean": sum(items) / len(items) if items else None,
         "mean_length": sum(lengths) / len(lengths) if lengths else None,
     }
     if judge.kind == "pairwise" and values:
-        record |= asdict(wins.wins(values))
+        names, theirs = [one.item for one in scored], [one.opponents_length for one in scored]
+        record |= asdict(wins.wins(values, names))
         record["bounds"] = wins.bounds(values, n_unscored)
-        theirs = [_length(opponents[item]) for item in scored]
-        controlled = wins.length_controlled(values, lengths, theirs)
+        controlled = wins.length_controlled(values, lengths, theirs, names)
         record["length_controlled"] = asdict(controlled) if controlled else None
     elif values and judge.reply != "number":
         low, high = (judge.lowest, judge.highest) if judge.kind == "rating" else (0.0, 1.0)
@@ -106,12 +149,12 @@ def _length(said: tuple[str, ...]) -> int:
     return sum(map(len, said))
 
 
-def _by_turn(by_id: Mapping[str, Outcome], categories: Mapping[str, str]) -> list[Record]:
+def _by_turn(by_id: Mapping[str, Sequence[Outcome]], categories: Mapping[str, str]) -> list[Record]:
     """Return each turn's mean where there are several, over all and by category.
 
     Verdicts that are missing are dropped and counted, as MT-Bench does.
     """
-    n_turns = max((len(one.turns) for one in by_id.values()), default=0)
+    n_turns = max((len(one.turns) for drawn in by_id.values() for one in drawn), default=0)
     if n_turns < 2:
         return []
     names = sorted({categories.get(item, "") for item in by_id} - {""})
@@ -119,17 +162,20 @@ def _by_turn(by_id: Mapping[str, Outcome], categories: Mapping[str, str]) -> lis
         {"turn": turn + 1, "category": category} | _mean_of_turn(turn, some)
         for category in (None, *(names if len(names) > 1 else ()))
         for some in [
-            [one for item, one in by_id.items() if category in (None, categories.get(item))]
+            [drawn for item, drawn in by_id.items() if category in (None, categories.get(item))]
         ]
         for turn in range(n_turns)
     ]
 
 
-def _mean_of_turn(turn: int, some: Sequence[Outcome]) -> Record:
-    said = [one.turns[turn] for one in some if len(one.turns) > turn]
-    values = [value for value in said if value is not None]
-    mean = sum(values) / len(values) if values else None
-    return {"mean": mean, "n": len(values), "n_dropped": len(said) - len(values)}
+def _mean_of_turn(turn: int, items: Sequence[Sequence[Outcome]]) -> Record:
+    """Return the mean over items of one turn; ``n`` and ``n_dropped`` count answers."""
+    said = [[one.turns[turn] for one in drawn if len(one.turns) > turn] for drawn in items]
+    values = [kept for some in said if (kept := [v for v in some if v is not None])]
+    means = [sum(kept) / len(kept) for kept in values]
+    n = sum(map(len, values))
+    mean = sum(means) / len(means) if means else None
+    return {"mean": mean, "n": n, "n_dropped": sum(map(len, said)) - n}
 
 
 def _has_orders(judge: Judge) -> bool:
@@ -148,23 +194,17 @@ def _orders(every: Sequence[Outcome]) -> Record:
     }
 
 
-def _lengths(
-    judge: Judge,
-    systems: Outcomes,
-    answers: Texts,
-    opponents: Mapping[str, tuple[str, ...]],
-) -> Record:
-    """Return how the preference (or rating) goes with length, over all systems' items."""
-    rows = []
-    for name, by_id in systems.items():
-        for item, one in by_id.items():
-            if one.value is not None and not one.identical:
-                other = _length(opponents[item]) if judge.kind == "pairwise" else 0
-                rows.append((one.value, _length(answers[name][item]) - other))
+def _lengths(judge: Judge, scored: Sequence[_Scored]) -> Record:
+    """Return how the preference (or rating) goes with length, over all systems' answers."""
+    pairwise = judge.kind == "pairwise"
+    rows = [
+        (one.value, one.length - (one.opponents_length if pairwise else 0))
+        for one in scored
+        if not one.identical
+    ]
     differ = [(value, gap) for value, gap in rows if gap and value != 0.5]
     longer = [(value > 0.5) == (gap > 0) for value, gap in differ]
     found = wins.correlation([v for v, _ in rows], [float(gap) for _, gap in rows])
-    pairwise = judge.kind == "pairwise"
     return {
         "n": len(rows),
         "correlation": found,
@@ -172,13 +212,15 @@ def _lengths(
     }
 
 
-def _null(judge: Judge, name: str, by_id: Mapping[str, Outcome], systems: Outcomes) -> Record:
+def _null(
+    judge: Judge, name: str, by_id: Mapping[str, Sequence[Outcome]], systems: Outcomes
+) -> Record:
     """Return how often an answer that deserves nothing won: a tie is half a win.
 
     A rating wins where it is above the mean of the systems' ratings of the same item, and ties
     where it equals that, but for the lowest rating, which nobody deserves less than.
     """
-    values = [(item, one.value) for item, one in by_id.items() if one.value is not None]
+    values = [(item, v) for item, drawn in by_id.items() if (v := worth(drawn)) is not None]
     if judge.kind != "pairwise":
         floor = judge.lowest if judge.kind == "rating" else 0.0
         means = {item: _mean(item, systems) for item, _ in values}
@@ -189,7 +231,7 @@ def _null(judge: Judge, name: str, by_id: Mapping[str, Outcome], systems: Outcom
         ]
     else:
         won = [v for _, v in values]
-    firsts = [first for one in by_id.values() for first in one.firsts]
+    firsts = [first for drawn in by_id.values() for one in drawn for first in one.firsts]
     return {
         "name": name.removeprefix(NULL),
         "n_items": len(by_id),
@@ -201,7 +243,7 @@ def _null(judge: Judge, name: str, by_id: Mapping[str, Outcome], systems: Outcom
 
 
 def _mean(item: str, systems: Outcomes) -> float | None:
-    found = [by_id[item].value for by_id in systems.values() if item in by_id]
+    found = [worth(by_id[item]) for by_id in systems.values() if item in by_id]
     values = [v for v in found if v is not None]
     return sum(values) / len(values) if values else None
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from peval.judging.judges import Judge
-from peval.judging.questions import SAME
+from peval.judging.parts import Part
 from peval.judging.verdicts import Verdict, read_verdict
 from peval.types import Completion, Request
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a judge said of one system's answers to one item.
+    """What a judge said of one of a system's answers to one item.
 
     ``value`` is the mean over turns: the share of the preference for a pair, else a rating; None
     where a verdict is missing or unscored. ``turns`` holds each turn's value. ``firsts`` holds for
@@ -34,18 +34,34 @@ class Outcome:
     why: str = ""
 
 
-Outcomes = Mapping[str | None, Mapping[str, Outcome]]
+Outcomes = Mapping[str | None, Mapping[str, tuple[Outcome, ...]]]
+"""By system and sample id, one for each drawn answer."""
+
+
+def worth(drawn: Sequence[Outcome]) -> float | None:
+    """Return what an item is worth: the mean over those of its answers whose verdict counts.
+
+    None where there is none, or where one is pending: repeats of an item are no further items.
+    """
+    values = [one.value for one in drawn if one.value is not None]
+    if not values or any(one.pending for one in drawn):
+        return None
+    return sum(values) / len(values)
 
 
 def outcomes(
     judge: Judge, requests: Sequence[Request], completions: Mapping[str, Completion]
-) -> dict[str | None, dict[str, Outcome]]:
-    """Return one task's outcomes by system and sample id."""
-    asked: dict[str | None, dict[str, list[Request]]] = {}
+) -> dict[str | None, dict[str, tuple[Outcome, ...]]]:
+    """Return one task's outcomes."""
+    asked: dict[str | None, dict[str, dict[int, list[Request]]]] = {}
     for request in requests:
-        asked.setdefault(request.adapter, {}).setdefault(request.sample_id, []).append(request)
+        by_draw = asked.setdefault(request.adapter, {}).setdefault(request.sample_id, {})
+        by_draw.setdefault(Part.of(request.part).draw, []).append(request)
     return {
-        system: {name: _outcome(judge, some, completions) for name, some in by_id.items()}
+        system: {
+            name: tuple(_outcome(judge, by_draw[draw], completions) for draw in sorted(by_draw))
+            for name, by_draw in by_id.items()
+        }
         for system, by_id in asked.items()
     }
 
@@ -59,7 +75,7 @@ class _Turn:
 def _outcome(
     judge: Judge, requests: Sequence[Request], completions: Mapping[str, Completion]
 ) -> Outcome:
-    if requests[0].part == SAME:
+    if Part.of(requests[0].part).is_same:
         return Outcome(0.5, (0.5,), identical=True)
     turns: dict[int, _Turn] = {}
     unscored, pending, reply, why = None, False, "", ""
@@ -70,14 +86,14 @@ def _outcome(
             continue
         reply = reply or found.text
         verdict: Verdict = read_verdict(judge, found)
-        turn = turns.setdefault(request.part // 2, _Turn())
+        part = Part.of(request.part)
+        turn = turns.setdefault(part.turn, _Turn())
         if verdict.value is None:
             why = why if unscored else found.error or found.text
             unscored = unscored or verdict.unscored
         elif judge.kind == "pairwise":
-            swapped = request.part % 2 == 1
             turn.firsts.append(verdict.value)
-            turn.mine.append(verdict.value if swapped else 1 - verdict.value)
+            turn.mine.append(verdict.value if part.swapped else 1 - verdict.value)
         else:
             turn.mine.append(verdict.value)
     n_orders = 2 if judge.kind == "pairwise" and judge.orders == "both" else 1

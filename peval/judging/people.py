@@ -9,16 +9,18 @@ from pathlib import Path
 from peval.errors import DataError
 from peval.judging.concluded import BASE
 from peval.judging.judges import Judge
+from peval.judging.parts import Part
 from peval.types import Request
 
-Row = tuple[str | None, str, str]
-"""Task (None where the file names none), system and sample id."""
+Row = tuple[str | None, str, str, int | None]
+"""Task, system, sample id and which of several answers it is; None where the file does not say."""
 
 
 def read_verdicts(path: Path, judge: Judge) -> dict[Row, str]:
     """Read a file with ``id``, ``system`` and ``verdict``, and ``task`` where ids need it.
 
-    For pairs a verdict is win, loss or tie (of the system against its opponent), else a number.
+    ``draw`` tells several answers to one sample apart, from 0 on, as the answers' table does. For
+    pairs a verdict is win, loss or tie (of the system against its opponent), else a number.
 
     Raises
     ------
@@ -39,7 +41,10 @@ def read_verdicts(path: Path, judge: Judge) -> dict[Row, str]:
             raise DataError(f"{where}: needs id, system and verdict") from None
         if judge.kind == "pairwise" and verdict.lower() not in ("win", "loss", "tie"):
             raise DataError(f"{where}: verdict {verdict!r} is not win, loss or tie")
-        key = ((row.get("task") or "").strip() or None, system, name)
+        task, draw = ((row.get(c) or "").strip() or None for c in ("task", "draw"))
+        if draw is not None and not (draw.isascii() and draw.isdecimal()):
+            raise DataError(f"{where}: draw {draw!r} is no whole number from 0 on")
+        key = (task, system, name, None if draw is None else int(draw))
         if found.setdefault(key, verdict.lower()) != verdict.lower():
             raise DataError(f"{where}: {verdict!r}, and another verdict on this answer before; "
                             "give each annotator a file")  # fmt: skip
@@ -49,11 +54,24 @@ def read_verdicts(path: Path, judge: Judge) -> dict[Row, str]:
 def matched(
     verdicts: Mapping[Row, str], judge: Judge, requests: Sequence[Request]
 ) -> tuple[dict[str, str], int]:
-    """Return verdicts by request key, in a judge's words, and how many rows fit no request."""
+    """Return verdicts by request key, in a judge's words, and how many rows fit no request.
+
+    Raises
+    ------
+    DataError
+        A row does not say which of several answers it is on.
+    """
     said, used = {}, set()
+    several = {(r.task, r.adapter, r.sample_id) for r in requests if Part.of(r.part).draw}
     for request in requests:
+        is_one_of_several = (request.task, request.adapter, request.sample_id) in several
         for row in _rows_of(request):
             if row in verdicts:
+                if is_one_of_several and row[-1] is None:
+                    raise DataError(
+                        f"sample {request.sample_id!r} has several answers: say which, from 0 on, "
+                        "in a column 'draw'"
+                    )
                 said[request.key] = _worded(judge, verdicts[row], request.part)
                 used.add(row)
                 break
@@ -61,8 +79,10 @@ def matched(
 
 
 def _rows_of(request: Request) -> Iterator[Row]:
+    draw = Part.of(request.part).draw
     for task in (request.task, None):
-        yield task, request.adapter or BASE, request.sample_id
+        for which in (draw, None):
+            yield task, request.adapter or BASE, request.sample_id, which
 
 
 def _worded(judge: Judge, verdict: str, part: int) -> str:
@@ -71,5 +91,5 @@ def _worded(judge: Judge, verdict: str, part: int) -> str:
         return verdict
     if verdict == "tie":
         return "[[C]]"
-    is_first = part % 2 == 1  # the opponent comes first in an even part
+    is_first = Part.of(part).swapped
     return judge.labels[0] if (verdict == "win") == is_first else judge.labels[1]

@@ -10,7 +10,7 @@ from typing import Any
 
 from peval.errors import RunError
 from peval.judging.judges import Judge
-from peval.judging.questions import Item
+from peval.judging.questions import Draws, Item
 from peval.rundir import RunDir, write_json
 from peval.store import Store
 from peval.types import Asked, Completion, Posed, Sample
@@ -63,7 +63,7 @@ def places(rundir: RunDir) -> Iterator[Place]:
         yield Place(about.parent)
 
 
-Texts = dict[str | None, dict[str, tuple[str, ...]]]
+Texts = dict[str | None, dict[str, Draws]]
 
 
 def texts_of(
@@ -71,10 +71,10 @@ def texts_of(
     asked: Mapping[str | None, Mapping[str, Asked]],
     store: Store,
 ) -> Texts:
-    """Return what each system said on one task, by sample id, one text for each turn.
+    """Return what each system said on one task, by sample id, draw and turn.
 
-    Answers that failed or are missing are left out; so are likelihoods, which say nothing. Of
-    several drawn conversations the first counts.
+    A sample is left out where any of its answers failed or is missing; so are likelihoods, which
+    say nothing.
     """
     found: Texts = {}
     for system, by_id in asked.items():
@@ -84,12 +84,20 @@ def texts_of(
     return found
 
 
-def _said(sample: Sample, asked: Asked, completions: Mapping[str, Completion]) -> tuple[str, ...]:
-    """Return the turns of the first conversation, or nothing where one of them is missing."""
-    mine = sorted((one for one in asked if not sample.draw_and_turn(one.part)[0]), key=_by_part)
-    answers = [completions.get(one.key) for one in mine]
-    kept = [one.text for one in answers if one and one.error is None and not one.likelihoods]
-    return tuple(kept) if len(kept) == 1 + len(sample.follow_ups) else ()
+def _said(sample: Sample, asked: Asked, completions: Mapping[str, Completion]) -> Draws:
+    """Return the turns of every drawn conversation, or nothing where one of them is missing."""
+    opening, *later = sorted(asked, key=_by_part)
+    first = completions.get(opening.key)
+    if first is None or first.likelihoods or (later and not sample.follow_ups):
+        return ()
+    drawn = [[one.text] for one in first.drawn]
+    for one in later:
+        answer = completions.get(one.key)
+        if answer is not None and answer.error is None:
+            draw, _ = sample.draw_and_turn(one.part)
+            drawn[draw].append(answer.text)
+    n_turns = 1 + len(sample.follow_ups)
+    return tuple(map(tuple, drawn)) if all(len(turns) == n_turns for turns in drawn) else ()
 
 
 def _by_part(one: Posed) -> int:

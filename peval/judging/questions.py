@@ -10,6 +10,7 @@ from typing import Literal
 
 from peval.errors import JudgeError
 from peval.judging.judges import Judge
+from peval.judging.parts import MOST_TURNS, Part
 from peval.judging.template import Prompt, fields_of, fill
 from peval.rundir import digest
 from peval.types import Message, Query, Request, Sample, Task
@@ -22,8 +23,8 @@ NULLS: Mapping[str, str | None] = {
     f"{NULL}reference": None,
 }
 """Answers that deserve no win; None stands for what the others are held against."""
-SAME = 99
-"""The part of a pair whose answers are identical: a tie by rule, which asks nobody."""
+Draws = tuple[tuple[str, ...], ...]
+"""What one system answers to one sample: a text for each turn of each drawn conversation."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,16 @@ class Item:
     sample: Sample
     turns: tuple[str, ...]
     references: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One of the answers that a system gave to an item: ``said`` has a text for each turn."""
+
+    item: Item
+    system: str | None
+    draw: int
+    said: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -66,8 +77,8 @@ class Asking:
     def calls(
         self,
         items: Sequence[Item],
-        answers: Mapping[str | None, Mapping[str, tuple[str, ...]]],
-        opponents: Mapping[str, tuple[str, ...]],
+        answers: Mapping[str | None, Mapping[str, Draws]],
+        opponents: Mapping[str, Draws],
         seed: int,
     ) -> Iterator[Call]:
         """Yield all calls, items in a random order, so that a part of them is a fair sample.
@@ -75,53 +86,50 @@ class Asking:
         Parameters
         ----------
         answers
-            By system and sample id, one text for each turn; what is missing is not judged.
+            By system and sample id; what is missing is not judged.
         opponents
-            By sample id, what a pairwise judge shows beside the answers.
+            By sample id, what a pairwise judge shows beside the answers (`facing`).
         """
         order = list(items)
         random.Random(seed).shuffle(order)
         for item in order:
+            name = item.sample.id
             for system, by_id in answers.items():
-                said = by_id.get(item.sample.id)
-                if said is not None:
-                    yield from self._of(item, system, said, opponents.get(item.sample.id))
+                for draw, said in enumerate(by_id.get(name, ())):
+                    one = Answer(item, system, draw, said)
+                    yield from self._of(one, opponents.get(name, ()))
 
-    def _of(
-        self,
-        item: Item,
-        system: str | None,
-        said: tuple[str, ...],
-        opponent: tuple[str, ...] | None,
-    ) -> Iterator[Call]:
+    def _of(self, one: Answer, opponents: Draws) -> Iterator[Call]:
+        if len(one.said) > MOST_TURNS:
+            raise JudgeError(
+                f"{self.judge.name}: sample {one.item.sample.id!r} of {self.task.name} has "
+                f"{len(one.said)} turns; {MOST_TURNS} at most can be judged"
+            )
         if self.judge.kind != "pairwise":
-            for turn in range(len(said)):
-                yield self._call(item, system, turn * 2, (said,))
-            return
-        if opponent is None:
-            return
-        if said == opponent and not str(system).startswith(NULL):
-            yield self._same(item, system)
-            return
-        for turn in range(len(said)):
-            for swapped in self._orders(item):
-                pair = (said, opponent) if swapped else (opponent, said)
-                yield self._call(item, system, turn * 2 + swapped, pair)
+            for turn in range(len(one.said)):
+                yield self._call(one, Part(one.draw, turn, False), (one.said,))
+        elif opponents:
+            yield from self._pairs(one, facing(opponents, one.draw))
 
-    def _orders(self, item: Item) -> tuple[int, ...]:
+    def _pairs(self, one: Answer, opponent: tuple[str, ...]) -> Iterator[Call]:
+        if one.said == opponent and not str(one.system).startswith(NULL):
+            key = digest(["identical", one.item.turns, self.judge.sha256])
+            yield Call(self._request(key, one, Part.same(one.draw)), ())
+            return
+        for turn in range(len(one.said)):
+            for swapped in self._orders(one.item):
+                pair = (one.said, opponent) if swapped else (opponent, one.said)
+                yield self._call(one, Part(one.draw, turn, swapped), pair)
+
+    def _orders(self, item: Item) -> tuple[bool, ...]:
         if self.judge.orders == "both":
-            return 0, 1
-        return (int(hashlib.sha256(item.turns[0].encode()).digest()[0] % 2),)
+            return False, True
+        return (hashlib.sha256(item.turns[0].encode()).digest()[0] % 2 == 1,)
 
-    def _same(self, item: Item, system: str | None) -> Call:
-        key = digest(["identical", item.turns, self.judge.sha256])
-        return Call(self._request(key, item, system, SAME), ())
-
-    def _call(
-        self, item: Item, system: str | None, part: int, shown: Sequence[tuple[str, ...]]
-    ) -> Call:
-        variant, prompt = self._prompt(part // 2, bool(item.references))
-        values = _values(item, part // 2, shown, self.judge)
+    def _call(self, one: Answer, part: Part, shown: Sequence[tuple[str, ...]]) -> Call:
+        item = one.item
+        variant, prompt = self._prompt(part.turn, bool(item.references))
+        values = _values(item, part.turn, shown, self.judge)
         used = {name: values[name] for name in sorted(fields_of(prompt)) if name in values}
         if missing := fields_of(prompt) - used.keys():
             raise JudgeError(
@@ -129,21 +137,23 @@ class Asking:
                 f"{item.sample.id!r} of {self.task.name} does not have"
             )
         # People may say two things of one text: theirs are told apart by whose it is.
-        whose = [item.sample.id, system] if self.judge.engine == "labels" else []
+        whose = [item.sample.id, one.system] if self.judge.engine == "labels" else []
+        if whose and one.draw:
+            whose.append(str(one.draw))
         key = digest([self.judge.sha256, variant, used, *whose])
         fence = None
         if self.judge.fence == "random":
             fence = "text-" + hashlib.sha256(f"{self.salt}{key}".encode()).hexdigest()[:12]
         if self.judge.engine == "reward":  # plain data for a model without instructions
-            return Call(self._request(key, item, system, part), _talk(used))
+            return Call(self._request(key, one, part.number), _talk(used))
         said = [Message("user", fill(prompt.user, used, fence))]
         if prompt.system:
             said.insert(0, Message("system", fill(prompt.system, used, fence)))
-        return Call(self._request(key, item, system, part), tuple(said))
+        return Call(self._request(key, one, part.number), tuple(said))
 
-    def _request(self, key: str, item: Item, system: str | None, part: int) -> Request:
+    def _request(self, key: str, one: Answer, part: int) -> Request:
         how = self.task.profile.decoding
-        return Request(key, self.task.name, item.sample.id, system, (), how, part=part)
+        return Request(key, self.task.name, one.item.sample.id, one.system, (), how, part=part)
 
     def _prompt(self, turn: int, has_reference: bool) -> tuple[str, Prompt]:
         prompts = self.judge.prompts
@@ -158,6 +168,17 @@ class Asking:
             raise JudgeError(f"{self.judge.name}: {self.task.name} has several turns, and this "
                              f"judge has {what}; choose other tasks with --task")  # fmt: skip
         return found, prompts[found]
+
+
+def facing(opponents: Draws, draw: int) -> tuple[str, ...]:
+    """Return what stands beside a drawn answer: the opponent's of the same number.
+
+    Where it has fewer, as a file has one, they come again.
+
+    >>> facing((("a",),), 2), facing((("a",), ("b",)), 1)
+    (('a',), ('b',))
+    """
+    return opponents[draw % len(opponents)]
 
 
 def _wordless(turn: int, is_pair: bool) -> tuple[str, Prompt]:

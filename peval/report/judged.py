@@ -99,7 +99,11 @@ def _judged(one: Found) -> Iterator[Part]:
 
 def _share(one: Found) -> str:
     n_unscored = sum(one["unscored"].values())
-    said = f"{one['n_scored']:,} of {counted(one['n_items'], 'item')} judged"
+    several = one["n_draws"] > 1
+    what = counted(one["n_answers"], "answer" if several else "item")
+    said = f"{one['n_scored']:,} of {what} judged"
+    if several:
+        said += f" ({one['n_draws']} to each of {counted(one['n_items'], 'item')})"
     if n_unscored:
         kinds = ", ".join(f"{n:,} {kind}" for kind, n in one["unscored"].items())
         said += f", {n_unscored:,} unscored ({kinds})"
@@ -112,6 +116,9 @@ def _share(one: Found) -> str:
 
 def _how(one: Found) -> Text:
     said = []
+    if one["n_draws"] > 1:
+        said.append(" Each answer was judged by itself; an item counts as the mean of its "
+                    "answers.")  # fmt: skip
     orders, lengths = one["orders"], one["lengths"]
     if orders and orders["n_pairs"]:
         flips = percent(orders["n_flipped"] / orders["n_pairs"])
@@ -258,18 +265,19 @@ def _nulls(one: Found) -> Iterator[Part]:
 
 
 def _examples(one: Found) -> Iterator[Part]:
-    parts = [part for row in one["examples"] for part in _example(one["kind"] == "pairwise", row)]
+    parts = [part for row in one["examples"] for part in _example(one, row)]
     if parts:
         yield Fold(f"Clearest verdicts of {one['name']}, with the judge's words", tuple(parts))
 
 
-def _example(is_pair: bool, row: Found) -> Iterator[Part]:
+def _example(one: Found, row: Found) -> Iterator[Part]:
     """Yield what was asked, both answers side by side and what the judge said of them."""
-    value, name = row["value"], row["system"] or "base"
+    is_pair, value, name = one["kind"] == "pairwise", row["value"], row["system"] or "base"
+    which = f", draw {row['draw']}" if one["n_draws"] > 1 else ""
     verdict = (
         "won" if value > 0.5 else "lost" if value < 0.5 else "tied"
     ) if is_pair else f"rated {value:g}"  # fmt: skip
-    yield Paragraph((Code(name), " ", Strong(verdict), " on ", Code(row["sample_id"])))
+    yield Paragraph((Code(name), " ", Strong(verdict), " on ", Code(row["sample_id"]), which))
     said = [(name, row["answer"])] + ([("opponent", row["opponent"])] if is_pair else [])
     yield Listing((
         *beside([("request", row["question"])]), "", *beside(said), "",
