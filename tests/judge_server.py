@@ -42,6 +42,23 @@ def numbered(prompt: str) -> str:
     return f"{mine} words against {theirs}. [[{verdict}]]"
 
 
+class Gate:
+    """Lets so many calls be answered; whoever asks more waits."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._n_let_in = 0
+
+    def let_in(self, n_calls: int) -> None:
+        with self._changed:
+            self._n_let_in = n_calls
+            self._changed.notify_all()
+
+    def wait(self, n: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: n < self._n_let_in)
+
+
 class JudgeServer:
     """Counts calls; ``trouble`` may answer a call (by number, from 0) with a status or a body."""
 

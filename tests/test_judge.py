@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -20,6 +21,7 @@ from judge_server import FENCED, JudgeServer, always_a, fenced, longer, numbered
 from scripted import ROOT, TOY, ScriptedEngine
 
 from peval import api, cli, conclude
+from peval.engines import server as server_module
 from peval.engines.budget import Budget
 from peval.engines.server import Endpoint, ServerEngine
 from peval.errors import DataError
@@ -72,7 +74,7 @@ def run(answered: Path, tmp_path: Path) -> Path:
 
 def job(run: Path, url: str, **more: Any) -> Judging:
     given = {"judge": "pair", "model": "rule", "endpoint": url, "key_variable": "none",
-             "nulls": 5, "pause_s": 0.01, "timeout_s": 5.0}  # fmt: skip
+             "nulls": 5, "pause_s": 0.01, "timeout_s": 60.0}  # fmt: skip
     return Judging(run=str(run), **(given | more))
 
 
@@ -437,16 +439,21 @@ def test_weighted_by_the_probabilities_of_the_labels(run: Path) -> None:
     assert system(one, "generalist")["win_rate"] == pytest.approx(0.5)
 
 
-def test_no_more_calls_a_minute_than_allowed(tmp_path: Path) -> None:
-    times: list[float] = []
-    server = JudgeServer(lambda prompt: times.append(time.monotonic()) or "[[C]]")
+def test_no_more_calls_a_minute_than_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No time passes, so that nine calls queue for their turns, 0.1 s apart.
+    monkeypatch.setattr(server_module, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    waits: list[float] = []
+    server = JudgeServer(lambda prompt: "[[C]]")
     turns = {str(n): (Message("user", str(n)),) for n in range(9)}
     requests = [Request(key, "t", key, None, (), Decoding(1)) for key in turns]
     with serving(server) as url:
         where = Endpoint(url, "m", "none", 8, 0.0, n_workers=4, per_minute=600)
         with closing(ServerEngine(where, turns, Budget(tmp_path / "spent", None))) as engine:
+            monkeypatch.setattr(engine._stop, "wait", waits.append)
             assert len(list(engine.complete(requests))) == 9
-    assert max(times) - min(times) > 0.5  # eight pauses of 0.1 s, less what connecting took
+    assert sorted(waits) == pytest.approx([n / 10 for n in range(9)])
 
 
 def test_the_newer_name_of_the_limit_is_taken_where_a_server_asks_for_it(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from judge_server import JudgeServer, fenced, longer, serving
+from judge_server import Gate, JudgeServer, fenced, longer, serving
 from scripted import TOY, ScriptedEngine
+from waiting import comes_true
 
 from peval import api, conclude
 from peval.errors import DataError, JudgeError
@@ -87,7 +87,7 @@ def run(once: Path, tmp_path: Path) -> Path:
 
 def job(run: Path, url: str, **more: Any) -> Judging:
     given = {"judge": "pair", "model": "rule", "endpoint": url, "key_variable": "none",
-             "nulls": 2, "pause_s": 0.01, "timeout_s": 5.0}  # fmt: skip
+             "nulls": 2, "pause_s": 0.01, "timeout_s": 60.0}  # fmt: skip
     return Judging(run=str(run), **(given | more))
 
 
@@ -238,24 +238,25 @@ def test_a_conversation_without_end_is_refused(tmp_path: Path) -> None:
 
 
 def test_stopped_and_killed_it_goes_on_where_it_was(run: Path) -> None:
-    server = JudgeServer(longer)
-    server.trouble = lambda n: 0.1
+    server, gate = JudgeServer(longer), Gate()
+    server.trouble = gate.wait
     with serving(server) as url:
         flags = [sys.executable, "-m", "peval.cli", "judge", str(run), "--judge", "pair", "--model",
                  "rule", "--endpoint", url, "--key-variable", "none", "--workers", "2",
                  "--nulls", "2"]  # fmt: skip
         for how, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-            n_before = server.n_calls
+            n_let_in = server.n_calls + 9
+            gate.let_in(n_let_in)
             with subprocess.Popen(
                 flags, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             ) as child:
-                while server.n_calls < n_before + 9 and child.poll() is None:
-                    time.sleep(0.01)
+                assert comes_true(lambda n=n_let_in: server.n_calls == n + 2)  # both workers wait
                 child.send_signal(how)
-                _, said = child.communicate(timeout=60)
+                gate.let_in(n_let_in + 2)  # what is in flight is waited for
+                _, said = child.communicate(timeout=120)
             assert child.returncode == code, said.decode()
             assert b"Traceback" not in said
-        server.trouble = lambda n: None
+        gate.let_in(10**6)
         results = judge(job(run, url, n_workers=2), Silent())
     (one,) = results.judged["sections"]
     assert one["n_pending"] == 0 and one["n_scored"] == N * DRAWS

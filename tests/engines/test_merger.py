@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from peval.engines import merger as merger_module
 from peval.engines.merger import Merger
 from peval.engines.scratch import Scratch, new_scratch
 from peval.errors import EngineError
+from peval.patience import turns
 from peval.types import Adapter, Base, EngineSpec
 
 # Folds nothing, but answers as `merging` does; an adapter's name says how to misbehave.
@@ -72,10 +72,9 @@ def merger(names: list[str], base: Base, scratch: Scratch) -> Merger:
 
 
 def outcome(found: Merger, name: str) -> str:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
+    for turn_s in turns(120.0):
         try:
-            if (path := found.checkpoint(name, 0.5)) is not None:
+            if (path := found.checkpoint(name, turn_s)) is not None:
                 assert path.is_dir()
                 return "merged"
         except EngineError as error:

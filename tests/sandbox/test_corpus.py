@@ -80,19 +80,32 @@ class Outside:
         return found
 
 
+def bound_to_one_port() -> tuple[socket.socket, socket.socket]:
+    """Return a TCP and a UDP socket; what is free for one may be taken for the other."""
+    while True:
+        tcp, udp = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+        tcp.bind(("127.0.0.1", 0))
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            tcp.close()
+            udp.close()
+        else:
+            return tcp, udp
+
+
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     place = tmp_path_factory.mktemp("outside")
     (place / "secret").write_text("secret")
     (place / "secret").chmod(0o600)
+    tcp, udp = bound_to_one_port()
     with (
-        socket.socket() as tcp,
-        socket.socket(type=socket.SOCK_DGRAM) as udp,
+        tcp,
+        udp,
         socket.socket(socket.AF_UNIX) as unix,
         subprocess.Popen(["sleep", "1000"]) as bystander,
     ):
-        tcp.bind(("127.0.0.1", 0))
-        udp.bind(("127.0.0.1", tcp.getsockname()[1]))
         unix.bind(str(place / "socket"))
         for sock in (tcp, unix):
             sock.listen()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -82,7 +81,7 @@ def test_a_killed_supervisor_is_our_fault_and_the_program_runs_again(tier: str) 
         worker = pool._idle.get()
         assert worker is not None
         os.killpg(worker.process.pid, signal.SIGKILL)
-        time.sleep(0.1)
+        worker.process.wait()
         pool._idle.put(worker)
         (verdict,) = pool.judge([Program("b", RIGHT, TEST)])
         assert verdict.passed
