@@ -21,8 +21,8 @@ from peval.forgetting import judged
 from peval.garbage import uncollected
 from peval.generalization import generalization
 from peval.items import items
-from peval.judging import concluded
-from peval.judging.concluded import is_opponent
+from peval.judging import concluded, together
+from peval.judging.opponents import is_opponent
 from peval.lineup import Lineup, Part
 from peval.memorization.extras import extras
 from peval.memorization.overlap import overlapping
@@ -69,7 +69,7 @@ def _conclude(rundir: RunDir) -> Results:
         if sandbox.tier is not None:
             manifest["sandbox"] = {"tier": sandbox.tier, "landlock_abi": sandbox.abi}
     found = dataclasses.replace(
-        _results(manifest, [*parts, *judged_parts]), judged=concluded.record(verdicts)
+        _results(manifest, [*parts, *judged_parts]), judged=together.record(verdicts)
     )
     for part in parts:
         if is_code(part.task):
@@ -140,7 +140,8 @@ def _estimates(
     for who in (*base, *adapters):
         system = part.systems[who.name if who else None]
         found = estimation.estimates(part.task, part.items, who, system, sign, how)
-        if part.task.reader == "judge" and is_opponent(part.task, who.name if who else None):
+        against = part.task.settings.get("against")
+        if part.task.reader == "judge" and is_opponent(against, who.name if who else None):
             # Half of a win by rule: nothing was measured that could be uncertain.
             found = (dataclasses.replace(one, low=one.value, high=one.value) for one in found)
         yield from found

@@ -14,12 +14,12 @@ from typing import Any
 from peval.bases import load_base
 from peval.errors import BaseModelError, DataError, JudgeError, RunError, UsageError
 from peval.judge_job import Judging, judge_of
-from peval.judging.concluded import BASE
 from peval.judging.judges import Judge
-from peval.judging.opponents import read_reference
+from peval.judging.opponents import BASE
 from peval.judging.people import matched, read_verdicts
 from peval.judging.place import FOLDER, Place, Texts, item_of, texts_of
 from peval.judging.questions import NULLS, Asking, Call, Draws, Item
+from peval.judging.reference_file import read_reference
 from peval.machine import file_sha256
 from peval.rundir import PLANNED, RunDir, digest, task_of
 from peval.store import Store

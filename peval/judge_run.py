@@ -17,7 +17,7 @@ from peval.errors import RunError
 from peval.judge_engines import PeoplesLabels, local_engine, reward_engine
 from peval.judge_job import Judging
 from peval.judge_plan import Work, prepared
-from peval.judging.concluded import OPPONENTS
+from peval.judging import opponents
 from peval.judging.judges import Judge
 from peval.judging.parts import Part
 from peval.judging.place import Place, places
@@ -26,7 +26,7 @@ from peval.progress import Progress
 from peval.results import Results
 from peval.rundir import RunDir
 from peval.store import Store
-from peval.types import Completion, Engine, Query, Sample
+from peval.types import Completion, Engine, Sample
 
 
 def judge(job: Judging, progress: Progress, opener: Callable[..., Engine] | None = None) -> Results:
@@ -94,12 +94,7 @@ def keep(store: Store, work: Work) -> None:
             prompts.setdefault(call.request.task, {})[call.request.key] = call.as_sample()
     plan: dict[str, list[Sample]] = {task: list(some.values()) for task, some in prompts.items()}
     for task, by_id in work.opponents.items():
-        plan[OPPONENTS + task] = [
-            Sample(
-                name, "", (), name, queries=tuple(Query(text) for said in draws for text in said)
-            )
-            for name, draws in by_id.items()
-        ]
+        plan[opponents.TASK.format(task)] = opponents.as_samples(by_id)
     store.put_plan(plan, work.requests)
     for call in work.calls:
         if Part.of(call.request.part).is_same:

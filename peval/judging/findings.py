@@ -1,4 +1,4 @@
-"""What a judge's outcomes amount to: rates, diagnostics, nulls, and whether to believe them."""
+"""What a judge's outcomes amount to: rates, diagnostics, null answers."""
 
 from __future__ import annotations
 
@@ -8,30 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from peval.judging import wins
+from peval.judging.belief import has_orders, warnings, why_no_headline
 from peval.judging.judges import Judge
-from peval.judging.outcomes import Outcome, Outcomes, worth
-from peval.judging.place import Texts
-from peval.judging.questions import NULL, Draws, facing
-
-MOST_UNSCORED = 0.01
-MOST_NULL_WINS = 0.05
-POSITION_BIAS = 0.1
-LENGTH_BIAS = 0.3
-LONGER_BIAS = 0.2
-MANY_FLIPS = 0.2
-ENOUGH = 10
-REFERENCE = f"{NULL}reference"
+from peval.judging.outcomes import Outcome, Outcomes, systems, worth
+from peval.judging.questions import NULL
+from peval.judging.shown import Shown
 
 Record = dict[str, Any]
 
 
-def findings(
-    judge: Judge,
-    found: Outcomes,
-    answers: Texts,
-    opponents: Mapping[str, Draws],
-    categories: Mapping[str, str],
-) -> Record:
+def findings(judge: Judge, found: Outcomes, shown: Shown) -> Record:
     """Return one task's findings as JSON's own types.
 
     Of several answers to an item each is counted, but for ``n_items``, and ``n_scored`` of a
@@ -41,40 +27,42 @@ def findings(
     ----------
     found
         Null opponents are systems whose names begin with ``null:``.
-    answers, opponents
-        What was shown, for the lengths.
-    categories
-        By sample id.
+    shown
+        For lengths and categories.
     """
-    systems = {name: by_id for name, by_id in found.items() if not str(name).startswith(NULL)}
+    mine = systems(found)
     nulls = {name: by_id for name, by_id in found.items() if str(name).startswith(NULL)}
-    items = [drawn for by_id in systems.values() for drawn in by_id.values()]
-    mine = [one for drawn in items for one in drawn]
-    every = [*mine, *(one for by_id in nulls.values() for drawn in by_id.values() for one in drawn)]
-    unscored = Counter(one.unscored for one in mine if one.unscored)
-    scored = {
-        name: _scored(by_id, answers.get(name, {}), opponents) for name, by_id in systems.items()
-    }
-    record: Record = {
-        "n_items": len(items),
-        "n_draws": max(map(len, items), default=1),
-        "n_answers": len(mine),
-        "n_scored": sum(one.value is not None for one in mine),
-        "n_pending": sum(one.pending for one in mine),
-        "n_identical": sum(one.identical for one in mine),
-        "unscored": dict(sorted(unscored.items())),
-        "unscored_said": {one.unscored: one.why for one in reversed(mine) if one.unscored},
+    items = [drawn for by_id in mine.values() for drawn in by_id.values()]
+    scored = {name: _scored(name, by_id, shown) for name, by_id in mine.items()}
+    categories = {sample.id: sample.category for sample in shown.samples.values()}
+    record: Record = _counts(items) | {
         "systems": [
             _system(judge, name, by_id, scored[name]) | {"by_turn": _by_turn(by_id, categories)}
-            for name, by_id in systems.items()
+            for name, by_id in mine.items()
         ],
-        "orders": _orders(every) if _has_orders(judge) else None,
-        "nulls": [_null(judge, str(name), by_id, systems) for name, by_id in nulls.items()],
+        "orders": _orders(found) if has_orders(judge) else None,
+        "nulls": [_null(judge, str(name), by_id, mine) for name, by_id in nulls.items()],
+        "lengths": _lengths(judge, [one for some in scored.values() for one in some]),
     }
-    record["lengths"] = _lengths(judge, [one for some in scored.values() for one in some])
-    record["why_no_headline"] = _why_not(record)
-    record["warnings"] = _warnings(judge, record)
+    record["why_no_headline"] = why_no_headline(record)
+    record["warnings"] = list(warnings(judge, record))
     return record
+
+
+def _counts(items: Sequence[Sequence[Outcome]]) -> Record:
+    """Return how many answers were judged, and what came in the place of verdicts that count."""
+    answers = [one for drawn in items for one in drawn]
+    unscored = Counter(one.unscored for one in answers if one.unscored)
+    return {
+        "n_items": len(items),
+        "n_draws": max(map(len, items), default=1),
+        "n_answers": len(answers),
+        "n_scored": sum(one.value is not None for one in answers),
+        "n_pending": sum(one.pending for one in answers),
+        "n_identical": sum(one.identical for one in answers),
+        "unscored": dict(sorted(unscored.items())),
+        "unscored_said": {one.unscored: one.why for one in reversed(answers) if one.unscored},
+    }
 
 
 @dataclass(frozen=True)
@@ -89,15 +77,13 @@ class _Scored:
 
 
 def _scored(
-    by_id: Mapping[str, Sequence[Outcome]],
-    said: Mapping[str, Draws],
-    opponents: Mapping[str, Draws],
+    system: str | None, by_id: Mapping[str, Sequence[Outcome]], shown: Shown
 ) -> list[_Scored]:
     """Return a system's answers with verdicts, on the items of which none is pending."""
     return [
         _Scored(
-            item, one.value, _length(said[item][draw]),
-            _length(facing(opponents[item], draw)) if item in opponents else 0, one.identical,
+            item, one.value, _length(shown.answer(system, item, draw)),
+            _length(shown.opponent(item, draw)), one.identical,
         )
         for item, drawn in _settled(by_id).items()
         for draw, one in enumerate(drawn)
@@ -178,18 +164,14 @@ def _mean_of_turn(turn: int, items: Sequence[Sequence[Outcome]]) -> Record:
     return {"mean": mean, "n": n, "n_dropped": sum(map(len, said)) - n}
 
 
-def _has_orders(judge: Judge) -> bool:
-    """Tell whether the order in which answers were shown is known and ours; people's is not."""
-    return judge.kind == "pairwise" and judge.engine != "labels"
-
-
-def _orders(every: Sequence[Outcome]) -> Record:
+def _orders(found: Outcomes) -> Record:
+    """Return what the place decided, of all that was judged, null answers too."""
+    every = [one for by_id in found.values() for drawn in by_id.values() for one in drawn]
     firsts = [first for one in every for first in one.firsts]
-    n_pairs = sum(one.n_pairs for one in every)
     return {
         "n_calls": len(firsts),
         "first_share": sum(firsts) / len(firsts) if firsts else None,
-        "n_pairs": n_pairs,
+        "n_pairs": sum(one.n_pairs for one in every),
         "n_flipped": sum(one.flips for one in every),
     }
 
@@ -246,56 +228,3 @@ def _mean(item: str, systems: Outcomes) -> float | None:
     found = [worth(by_id[item]) for by_id in systems.values() if item in by_id]
     values = [v for v in found if v is not None]
     return sum(values) / len(values) if values else None
-
-
-def _why_not(record: Record) -> list[str]:
-    """Return why there is no headline figure; nothing where there is one."""
-    why = []
-    n_unscored = sum(record["unscored"].values())
-    n_judged = record["n_scored"] + n_unscored
-    if n_judged and n_unscored > MOST_UNSCORED * n_judged:
-        why.append(
-            f"{n_unscored:,} of {n_judged:,} verdicts are unscored, more than "
-            f"{100 * MOST_UNSCORED:.0f} %: only bounds can be given"
-        )
-    for null in record["nulls"]:
-        rate = null["win_rate"]
-        if null["name"] != "reference" and rate is not None and rate > MOST_NULL_WINS:
-            why.append(
-                f"the null answer {null['name']!r} wins {100 * rate:.1f} % of its "
-                f"{null['n_scored']:,} items, more than {100 * MOST_NULL_WINS:.0f} %"
-            )
-    return why
-
-
-def _warnings(judge: Judge, record: Record) -> list[str]:
-    said = []
-    orders = record["orders"]
-    if orders and orders["n_calls"] >= ENOUGH:
-        share = orders["first_share"]
-        if abs(share - 0.5) > POSITION_BIAS:
-            side = "first" if share > 0.5 else "second"
-            mine = share if share > 0.5 else 1 - share
-            said.append(
-                f"position bias: the answer shown {side} gets {100 * mine:.0f} % of the preference"
-            )
-        if orders["n_pairs"] and orders["n_flipped"] > MANY_FLIPS * orders["n_pairs"]:
-            said.append(
-                f"{orders['n_flipped']:,} of {orders['n_pairs']:,} verdicts flip when the order "
-                "is swapped"
-            )
-    lengths = record["lengths"]
-    found, longer = lengths["correlation"], lengths["longer_wins"]
-    by_correlation = found is not None and abs(found) > LENGTH_BIAS
-    by_wins = longer is not None and abs(longer - 0.5) > LONGER_BIAS
-    if lengths["n"] >= ENOUGH and (by_correlation or by_wins):
-        is_longer = longer > 0.5 if by_wins else found > 0
-        facts = [f"correlation {found:.2f}".replace("-", "−")] if found is not None else []
-        facts += [f"the longer answer wins {100 * longer:.0f} %"] if longer is not None else []
-        which = "longer" if is_longer else "shorter"
-        said.append(f"length: the judge prefers {which} answers ({', '.join(facts)})")
-    if judge.orders == "once" and _has_orders(judge):
-        said.append("each pair was shown in one random order only")
-    if not record["nulls"] and judge.engine != "labels":
-        said.append("no null answers were judged: nothing shows that a constant one would lose")
-    return said

@@ -8,10 +8,13 @@ systems, which lie in the file ``df_gamed.csv`` of the hub's ``tatsu-lab/alpaca_
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+from peval.judging.outcomes import Outcomes, worth
+from peval.judging.shown import Shown
 from peval.judging.wins import LengthControlled
 from peval.types import Task
 
@@ -28,10 +31,29 @@ class Pair:
     baseline: str
 
 
-def applies(task: Task, against: str | None, n_items: int) -> bool:
-    """Tell whether pairs are those of AlpacaEval 2: all of its set, against its baseline."""
-    is_set = task.reader == "prompts" and task.split == "alpaca-eval-2"
+def applies(task: Task, against: str | None, n_items: int, n_draws: int) -> bool:
+    """Tell whether pairs are those of AlpacaEval 2: all of its set, once, against its baseline."""
+    is_set = task.reader == "prompts" and task.split == "alpaca-eval-2" and n_draws == 1
     return is_set and against == "targets" and n_items == N_INSTRUCTIONS
+
+
+def control_lengths(finding: Mapping[str, Any], found: Outcomes, shown: Shown) -> None:
+    """Put AlpacaEval's own length-controlled win rates in the place of ours, where they are whole.
+
+    Parameters
+    ----------
+    finding
+        What `peval.judging.findings` found; its rows on systems are changed.
+    """
+    for row in finding["systems"]:
+        name, by_id = row["system"], found[row["system"]]
+        pairs = [
+            Pair(value, shown.answer(name, item, 0)[0], shown.opponent(item, 0)[0])
+            for item in shown.samples
+            if item in by_id and (value := worth(by_id[item])) is not None
+        ]
+        if len(pairs) == len(shown.samples) and (own := length_controlled(pairs)):
+            row["length_controlled"] = asdict(own)
 
 
 def length_controlled(pairs: Sequence[Pair]) -> LengthControlled | None:

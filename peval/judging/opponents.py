@@ -1,87 +1,51 @@
-"""Answers from elsewhere that a run's answers are held against."""
+"""What answers are held against, as a judge's store keeps it: under a task's name of its own."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-from peval.errors import DataError
-from peval.judging.questions import Item
-from peval.spoken import turns_of
+from peval.judging.questions import Draws
+from peval.store import Store
+from peval.types import Query, Sample
+
+BASE = "base"
+TASK = "opponents of {}"
 
 
-def read_reference(path: Path, items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
-    """Read reference answers, as JSON (AlpacaEval's model outputs) or JSON lines (FastChat's).
+def is_opponent(against: object, system: str | None) -> bool:
+    """Tell whether a system is what the others are held against."""
+    return bool(against == (BASE if system is None else system))
 
-    A record has ``output`` (or ``outputs``, one for each turn, or FastChat's ``choices``) and
-    either ``id`` (``question_id``) or ``instruction``, which must be the sample's own words; a
-    record with both must agree.
 
-    Raises
-    ------
-    DataError
-        The file is malformed, or was made for other prompts.
+def as_samples(by_id: Mapping[str, Draws]) -> list[Sample]:
+    """Return an opponent's answers to one task as a store keeps them: all texts of one in a row."""
+    return [
+        Sample(name, "", (), name, queries=tuple(Query(text) for said in draws for text in said))
+        for name, draws in by_id.items()
+    ]
+
+
+def opponents_in(
+    store: Store, samples: Mapping[str, Mapping[str, Sample]]
+) -> dict[str, dict[str, Draws]]:
+    """Return the opponents' answers that a store keeps, by task and sample id.
+
+    Parameters
+    ----------
+    samples
+        What was asked, by task and id.
     """
-    by_id: dict[str, tuple[str, ...]] = {}
-    by_prompt: dict[str, tuple[str, ...]] = {}
-    prompt_of: dict[str, str] = {}
-    for at, record in enumerate(_records(path), start=1):
-        texts = turns_of(record, f"{path}: record {at}")
-        if texts is None:
-            if not isinstance(record.get("output"), str):
-                raise DataError(f"{path}: record {at} has no output")
-            texts = (record["output"],)
-        name = record.get("id", record.get("question_id"))
-        if name is not None:
-            by_id[str(name)] = texts
-        if isinstance(record.get("instruction"), str):
-            by_prompt[_plain(record["instruction"])] = texts
-            if name is not None:
-                prompt_of[str(name)] = _plain(record["instruction"])
-    found: dict[str, tuple[str, ...]] = {}
-    missing, other = [], []
-    for item in items:
-        name, asked = item.sample.id, {_plain(item.turns[0]), _plain(item.sample.input)}
-        if name in by_id and prompt_of.get(name, next(iter(asked))) not in asked:
-            other.append(name)
-        elif name in by_id:
-            found[name] = by_id[name]
-        elif prompt := next((p for p in asked if p in by_prompt), None):
-            found[name] = by_prompt[prompt]
-        else:
-            missing.append(name)
-    if other or missing:
-        n, names = len(other) + len(missing), [*other, *missing]
-        what = "answers other prompts" if other else "has no answer"
-        raise DataError(
-            f"{path}: {what} for {n:,} of {len(items):,} samples, such as {names[0]!r}; give the "
-            "reference answers to this very task"
-        )
-    for item in items:
-        n, n_turns = len(found[item.sample.id]), len(item.turns)
-        if n != n_turns:
-            raise DataError(
-                f"{path}: sample {item.sample.id!r} has {n_turns} turns, and here {n} answers; "
-                "list the answer to each turn in 'outputs'"
-            )
-    return found
+    kept = store.samples()
+    return {
+        task: {
+            name: _draws(opponent, 1 + len(by_id[name].follow_ups))
+            for name, opponent in kept.get(TASK.format(task), {}).items()
+        }
+        for task, by_id in samples.items()
+    }
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    try:
-        text = path.read_text(encoding="utf-8")
-        records = (
-            json.loads(text) if text.lstrip().startswith("[")
-            else [json.loads(line) for line in text.splitlines() if line.strip()]
-        )  # fmt: skip
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON or JSON lines ({error})") from error
-    if not records or not all(isinstance(record, dict) for record in records):
-        raise DataError(f"{path}: holds no records with an output")
-    return list(records)
-
-
-def _plain(text: str) -> str:
-    return " ".join(text.split())
+def _draws(opponent: Sample, n_turns: int) -> Draws:
+    texts = [query.text for query in opponent.queries]
+    starts = range(0, len(texts), n_turns)
+    return tuple(tuple(texts[start : start + n_turns]) for start in starts)

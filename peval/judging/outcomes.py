@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from peval.judging.judges import Judge
 from peval.judging.parts import Part
+from peval.judging.questions import NULL
 from peval.judging.verdicts import Verdict, read_verdict
 from peval.types import Completion, Request
 
@@ -36,6 +37,11 @@ class Outcome:
 
 Outcomes = Mapping[str | None, Mapping[str, tuple[Outcome, ...]]]
 """By system and sample id, one for each drawn answer."""
+
+
+def systems(found: Outcomes) -> dict[str | None, Mapping[str, tuple[Outcome, ...]]]:
+    """Return the outcomes of what was evaluated, without those of null answers."""
+    return {name: by_id for name, by_id in found.items() if not str(name).startswith(NULL)}
 
 
 def worth(drawn: Sequence[Outcome]) -> float | None:

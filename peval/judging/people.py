@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from peval.errors import DataError
-from peval.judging.concluded import BASE
 from peval.judging.judges import Judge
+from peval.judging.opponents import BASE
 from peval.judging.parts import Part
 from peval.types import Request
 

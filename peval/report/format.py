@@ -122,6 +122,11 @@ def p_value(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def two_places(value: float | None) -> str:
+    """Write a number that is no share."""
+    return NONE if value is None else f"{value:.2f}".replace("-", "−")
+
+
 def counted(n: int, noun: str) -> str:
     """Return a count with its noun."""
     if n == 1:

@@ -16,7 +16,7 @@ from scripted import TOY, ScriptedEngine
 
 import peval
 from peval import api
-from peval.report.judged import WIDTH, beside
+from peval.report.judged_examples import WIDTH, beside
 from peval.types import Completion, Request
 
 WORST = (
