@@ -5,7 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from scripted import ROOT
+
+# The same examples every time (others with PEVAL_SLOW=1), on a machine of whatever speed.
+settings.register_profile(
+    "peval", deadline=None, suppress_health_check=[HealthCheck.too_slow],
+    derandomize=os.environ.get("PEVAL_SLOW") != "1",
+)  # fmt: skip
+settings.load_profile("peval")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

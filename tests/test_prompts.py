@@ -89,7 +89,7 @@ def test_batch_equals_one_by_one(golden, tokenizer):
 
 
 @given(st.lists(st.text(), min_size=3, max_size=3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_blocks_end_in_punctuation_whatever_the_text(tokenizer, texts):
     definition, asked, answered = texts
     instruction = Instruction(definition, (Example(asked, answered),))

@@ -254,7 +254,7 @@ SCORES = st.builds(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(COMPLETIONS, unique_by=lambda completion: completion.key, max_size=5),
     st.dictionaries(KEYS, SCORES, max_size=5),
@@ -308,7 +308,7 @@ MANY_REQUESTS = st.lists(
 )
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(NAMES, MANY_SAMPLES, max_size=3), MANY_REQUESTS)
 def test_plans_roundtrip(
     tmp_path_factory: pytest.TempPathFactory,

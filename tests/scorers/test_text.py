@@ -9,7 +9,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from peval.errors import DataError, TaskError
@@ -219,11 +219,9 @@ def test_a_runaway_answer_is_scored():
     assert score_text("y" * 50_000, ("yes",), METRICS) == dict.fromkeys(METRICS, 0.0)
 
 
-without_deadline = settings(deadline=None)  # the first call imports nltk
 texts = st.text(alphabet="abcdeyYS 1.é\n", max_size=30)
 
 
-@without_deadline
 @given(texts)
 def test_a_text_scores_one_against_itself_unless_it_has_no_tokens(text):
     scores = score_text(text, (text,), METRICS)
@@ -231,7 +229,6 @@ def test_a_text_scores_one_against_itself_unless_it_has_no_tokens(text):
     assert scores == {"rougeL": overlap, "rouge1": overlap, "exact_match": 1.0}
 
 
-@without_deadline
 @given(texts, st.lists(texts, min_size=1, max_size=4))
 def test_scores_are_fractions_and_rouge_1_bounds_rouge_l(prediction, targets):
     scores = score_text(prediction, targets, METRICS)
@@ -239,7 +236,6 @@ def test_scores_are_fractions_and_rouge_1_bounds_rouge_l(prediction, targets):
     assert scores["rougeL"] <= scores["rouge1"]
 
 
-@without_deadline
 @given(texts, st.lists(texts, min_size=1, max_size=4), st.randoms(use_true_random=False))
 def test_the_order_of_targets_changes_nothing(prediction, targets, rng):
     shuffled = rng.sample(targets, len(targets))

@@ -6,7 +6,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -168,7 +168,6 @@ def test_one_answer_each_has_no_variances_to_split() -> None:
     assert (found.item_variance, found.sampling_variance, found.n_answers) == (None, None, 2)
 
 
-@settings(deadline=None)
 @example([0.0, 5.5e-189], random.Random(0))  # whose variance is no number
 @given(scores, st.randoms())
 def test_order_changes_nothing(values: list[float], rng: object) -> None:

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import pytest
 from scripted import ROOT, TOY
 from transformers import EarlyStoppingCallback, TrainerCallback
+from waiting import comes_true
 
 from peval.errors import RunError, UsageError
 from peval.training import PevalCallback, snapshots
@@ -65,9 +66,12 @@ def test_checkpoints_are_scored_while_training_goes_on(tmp_path: Path) -> None:
     )  # fmt: skip
     callback = PevalCallback(found, max_waiting=4, **OPTIONS)
     found.add_callback(callback)
-    # Slow from the first checkpoint until its numbers come, however long the engine takes to start.
-    is_waiting = lambda: found.state.global_step >= 10 and not callback.n_scored  # noqa: E731
-    found.add_callback(Slow(lambda: 3.0 if is_waiting() else 0.05))
+
+    def let_the_first_be_scored() -> None:
+        assert callback._scorer is not None
+        assert comes_true(lambda: not callback._scorer._replies.empty(), within_s=500.0)
+
+    found.add_callback(Slow(lambda: 0.05, {11: let_the_first_be_scored}))
     found.train()
     entries = scored(found.state.log_history)
     assert [entry["eval_peval/step"] for entry in entries] == [10, 20, 30, 40]
