@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from types import NoneType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from peval.types import Asked, Completion, Score, Task
+from peval.types import Answered, Completion, Said, Score, Task
 
 
 @dataclass(frozen=True)
@@ -41,57 +40,64 @@ class Answers:
         }
 
 
-def lined_up(
-    task: Task,
-    requests: Sequence[Asked],
-    completions: Mapping[str, Completion],
-    scores: Sequence[Score | None],
-) -> Answers:
-    """Line up one system's completions and scores with the samples of a task.
+Block = tuple[Answered, Sequence[Score | None]]
+"""Some samples' answers with their scores."""
 
-    Parameters
-    ----------
-    requests, scores
-        The system's requests and score for each sample, in the samples' order.
-    completions
-        By request key.
-    """
-    posed = [one for asked in requests for one in asked]
-    found = [completions.get(one.key) for one in posed]
-    sizes = [len(asked) for asked in requests]
-    # Extraction asks for so many tokens and no more: there the limit cuts nothing off.
-    limited = task.settings.get("probe") != "extraction"
-    happened = {
-        "n_truncated": [limited and c is not None and c.was_truncated for c in found],
-        "n_prompts_cut": [one.prompt_was_cut for one in posed],
-        "n_empty": [c is not None and _is_empty(c) for c in found],
-    }
-    troubles = {kind: _any(flags, sizes) for kind, flags in happened.items()}
-    troubles["n_unparsed"] = np.array([bool(s and s.status == "unparsed") for s in scores])
-    found_values = [s.values if s else {} for s in scores]
-    values = {m: column([of.get(m) for of in found_values]) for m in task.metrics}
+TROUBLES = ("n_truncated", "n_prompts_cut", "n_empty", "n_unparsed")
+
+
+def lined_up(task: Task, blocks: Iterable[Block]) -> Answers:
+    """Line up one system's answers and scores with the samples of a task, block after block."""
+    values: dict[str, list[Any]] = {metric: [] for metric in task.metrics}
+    unasked: dict[str, list[bool]] = {metric: [] for metric in task.metrics}
+    troubles: dict[str, list[bool]] = {kind: [] for kind in TROUBLES}
+    said: list[object] = []
+    for answered, scores in blocks:
+        said += map(_said_to, answered.said)
+        for kind, flags in _troubles(task, answered, scores).items():
+            troubles[kind] += flags
+        held = [score.values if score else {} for score in scores]
+        for metric in task.metrics:
+            mine = [of.get(metric) for of in held]
+            values[metric] += mine
+            unasked[metric] += (
+                [metric in of and of[metric] is None for of in held]
+                if None in mine
+                else [False] * len(mine)
+            )
     return Answers(
-        values=values,
-        said=_by_sample(list(map(_said, found)), sizes),
-        unasked=_unasked(values, scores),
-        troubles=troubles,
+        values={metric: column(mine) for metric, mine in values.items()},
+        said=tuple(said),
+        unasked={metric: np.array(mask) for metric, mask in unasked.items() if any(mask)},
+        troubles={kind: np.array(mask, dtype=bool) for kind, mask in troubles.items()},
     )
 
 
-def _any(flags: Sequence[bool], sizes: Sequence[int]) -> NDArray[np.bool_]:
-    """Tell for each sample whether any of its requests is flagged; ``sizes`` counts them."""
-    mask = np.zeros(len(sizes), dtype=bool)
-    mask[np.repeat(np.arange(len(sizes)), sizes)[np.array(flags, dtype=bool)]] = True
-    return mask
+def _troubles(
+    task: Task, answered: Answered, scores: Sequence[Score | None]
+) -> dict[str, list[bool]]:
+    """Tell of each sample what happened to any of its answers."""
+    # Extraction asks for so many tokens and no more: there the limit cuts nothing off.
+    limited = task.settings.get("probe") != "extraction"
+    return {
+        "n_truncated": [limited and any(map(_was_truncated, said)) for said in answered.said],
+        "n_prompts_cut": [any(one.prompt_was_cut for one in asked) for asked in answered.asked],
+        "n_empty": [any(map(_is_empty, said)) for said in answered.said],
+        "n_unparsed": [score is not None and score.status == "unparsed" for score in scores],
+    }
 
 
-def _by_sample(said: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[object, ...]:
-    """Return each sample's hashes as one, or None if one failed or is missing."""
-    if len(said) == len(sizes):  # one request each
-        return tuple(said)
-    rest = iter(said)
-    parts = (tuple(islice(rest, size)) for size in sizes)
-    return tuple(None if None in mine else mine for mine in parts)
+def _was_truncated(answer: Completion | None) -> bool:
+    return answer is not None and answer.was_truncated
+
+
+def _said_to(said: Said) -> object:
+    """Return hashes of the answers to one sample, or None if one failed or is missing.
+
+    A list of answers in parts stays a list, that of a single one is its hash.
+    """
+    hashes = tuple(map(_hash, said))
+    return None if None in hashes else hashes if len(hashes) > 1 else hashes[0]
 
 
 def only(system: Answers, kept: NDArray[np.bool_]) -> Answers:
@@ -104,26 +110,13 @@ def only(system: Answers, kept: NDArray[np.bool_]) -> Answers:
     )
 
 
-def _unasked(
-    values: Mapping[str, NDArray[Any]], scores: Sequence[Score | None]
-) -> dict[str, NDArray[np.bool_]]:
-    """Mask, by metric, the samples whose score says that it does not apply."""
-    masks = {}
-    for metric, mine in values.items():
-        if not is_there(mine).all():
-            unasked = [s is not None and s.values.get(metric, 0) is None for s in scores]
-            if any(unasked):
-                masks[metric] = np.array(unasked)
-    return masks
-
-
-def _is_empty(completion: Completion) -> bool:
+def _is_empty(answer: Completion | None) -> bool:
     """Tell whether any text that was generated is nothing but white space."""
-    if completion.likelihoods or completion.finish_reason == "error":
+    if answer is None or answer.likelihoods or answer.finish_reason == "error":
         return False
-    if not completion.more:
-        return not completion.text.strip()
-    return not all(one.text.strip() for one in completion.drawn)
+    if not answer.more:
+        return not answer.text.strip()
+    return not all(one.text.strip() for one in answer.drawn)
 
 
 def column(values: Sequence[Any]) -> NDArray[Any]:
@@ -143,7 +136,7 @@ def is_there(values: NDArray[Any]) -> NDArray[np.bool_]:
     return there
 
 
-def _said(answer: Completion | None) -> bytes | None:
+def _hash(answer: Completion | None) -> bytes | None:
     """Return a hash of what an answer holds, or None if it failed or is missing."""
     if answer is None or answer.error:
         return None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from peval.scorers.choice import likeliest
-from peval.types import Asked, Completion, Drawn, Posed, Sample, Score
+from peval.types import Answered, Completion, Drawn, Posed, Sample, Score
 
 OF_SAMPLES = ("sample_id", "category", "cluster", "input", "targets")  # in `of_samples`
 
@@ -51,24 +51,19 @@ def of_samples(samples: Sequence[Sample]) -> Any:
     })  # fmt: skip
 
 
-def table_of(
-    samples: Sequence[Sample],
-    rows: Sequence[tuple[Asked, Score | None]],
-    completions: Mapping[str, Completion],
-) -> Any:
+def table_of(answered: Answered, scores: Sequence[Score | None]) -> Any:
     """Return one system's answers as columns, those of metrics last.
 
-    ``sample`` is the sample's number, ``later`` a later turn's question.
+    ``sample`` is the sample's number among these, ``later`` a later turn's question.
     """
     import pyarrow as pa
 
-    posed = [one for asked, _ in rows for one in asked]
-    found = [completions.get(one.key) for one in posed]
-    scores = [score for _, score in rows]
-    sample = np.repeat(np.arange(len(rows)), [len(asked) for asked, _ in rows])
+    posed = list(chain.from_iterable(answered.asked))
+    found = list(chain.from_iterable(answered.said))
+    sample = np.repeat(np.arange(len(scores)), list(map(len, answered.asked)))
     request = np.repeat(np.arange(len(found)), list(map(_n_draws, found)))
     columns = {"sample": sample[request]} | _of_draws(found)
-    asked_of = [samples[i] for i in sample.tolist()]
+    asked_of = [answered.samples[i] for i in sample.tolist()]
     columns |= _chosen_rows(_of_requests(asked_of, posed, found), request)
     of_scores = {"status": pa.array([s.status if s else None for s in scores], pa.string())}
     if any(s and s.judged for s in scores):

@@ -7,15 +7,17 @@ score is, so the columns wait in a file beside it until then: memory holds one s
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from peval.columns import OF_SAMPLES, metrics_of, of_answers, of_samples, table_of
 from peval.errors import RunError
-from peval.types import Asked, Completion, Sample, Score
+from peval.types import Answered, Sample, Score
 
 ROWS_PER_GROUP = 10_000
 
@@ -37,7 +39,9 @@ class AnswersFile:
         self._spool = path.with_name(f".{path.name}.{os.getpid()}.spool")
         self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._blocks: list[tuple[str, str | None, int]] = []  # task, system, place in the spool
+        self._task = ""
         self._samples: dict[str, Any] = {}
+        self._numbers: dict[str, int] = {}  # of the task's samples, by id
         self._metrics: dict[str, bool] = {}  # whether its items are compound
 
     def __enter__(self) -> AnswersFile:
@@ -47,35 +51,24 @@ class AnswersFile:
             self._sink = pa.OSFile(str(self._spool), "wb")
         return self
 
-    def add(
-        self,
-        task: str,
-        system: str | None,
-        samples: Sequence[Sample],
-        rows: Sequence[tuple[Asked, Score | None]],
-        completions: Mapping[str, Completion],
-    ) -> None:
-        """Take one system's answers to a task.
+    def begin(self, task: str, samples: Sequence[Sample]) -> None:
+        """Take a task's samples; what is added next is about them."""
+        self._task = task
+        self._samples[task] = of_samples(samples)
+        self._numbers = {sample.id: number for number, sample in enumerate(samples)}
 
-        Parameters
-        ----------
-        samples
-            All of the task's, the same at every call.
-        rows
-            For each sample its requests and its score; without a score or an answer: nulls.
-        completions
-            By request key.
-        """
+    def add(self, system: str | None, answered: Answered, scores: Sequence[Score | None]) -> None:
+        """Take one system's answers to some samples; without a score or an answer: nulls."""
         import pyarrow as pa
 
-        if task not in self._samples:
-            self._samples[task] = of_samples(samples)
-        table = table_of(samples, rows, completions)
+        table = table_of(answered, scores)
+        numbers = np.array([self._numbers[sample.id] for sample in answered.samples], dtype=int)
+        table = table.set_column(0, "sample", pa.array(numbers[table["sample"].to_numpy()]))
         for name in metrics_of(table):
             is_compound = table.schema.field(name).type == pa.string()
             self._metrics[name] = self._metrics.get(name, False) or is_compound
         with self._one_line_errors():
-            self._blocks.append((task, system, self._sink.tell()))
+            self._blocks.append((self._task, system, self._sink.tell()))
             with pa.ipc.new_stream(self._sink, table.schema) as stream:
                 stream.write_table(table)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from peval import hub
@@ -30,7 +31,7 @@ from peval.scorers.text import (
 )
 from peval.stats import amount_interval
 from peval.store import Store
-from peval.types import Asked, Completion, Sample, Score, Task
+from peval.types import Answered, Asked, Completion, Said, Sample, Score, Task
 
 SQUAD = "squad"
 """The rule of tasks that are scored by words in common."""
@@ -46,80 +47,82 @@ PROGRAMS_PER_BATCH = 512
 def score_system(
     store: Store,
     task: Task,
-    samples: Sequence[Sample],
-    requests: Sequence[Asked],
-    completions: Mapping[str, Completion],
+    answered: Answered,
     ends: Sequence[str],
     sandbox: Sandbox | None = None,
 ) -> list[Score | None]:
-    """Score one system's answers to one task, reusing the scores that the store holds.
+    """Score one system's answers to a task's samples, reusing the scores that the store holds.
+
+    A program's score costs most and is stored by itself; others are stored together, as a row for
+    each would take longer to look up than its score takes to compute.
 
     Parameters
     ----------
-    samples, requests, ends
-        The task's samples, the system's requests for each and `key_ends`, in the same order.
-    completions
-        By request key.
+    ends
+        `key_ends` of the samples.
     sandbox
         Runs the programs of coding tasks; without it only those count that were run before.
 
     Returns
     -------
     list
-        A score for each sample; None where a completion is still to come. The score of a sample
+        A score for each sample; None where an answer is still to come. The score of a sample
         with a failed request has the status "failed" and no values.
     """
-    keys = list(map(score_key, requests, ends))
-    scores = store.scores(keys)
-    fresh: dict[str, Fresh] = {}
-    for key, asked, sample in zip(keys, requests, samples, strict=True):
-        if key in scores:
-            continue
-        mine = _answers(asked, completions)
-        if len(mine) == _n_parts(asked, sample) and not any(a.error for a in mine):
-            fresh[key] = (asked, sample, mine)
-    for batch in _batches(task, list(fresh.items())):
-        scores |= _scored(store, task, dict(batch), sandbox)
-    return [
-        scores[key] if key in scores else _unscored(asked, sample, _answers(asked, completions))
-        for key, asked, sample in zip(keys, requests, samples, strict=True)
-    ]
+    rows = list(zip(answered.samples, answered.asked, answered.said, strict=True))
+    ready = [i for i, row in enumerate(rows) if _is_ready(*row)]
+    lots = [(score_key([(rows[i][1], ends[i]) for i in lot]), lot) for lot in _lots(task, ready)]
+    stored = store.scores(key for key, _ in lots)
+    fresh = {key: lot for key, lot in lots if key not in stored}
+    for batch in _batches(task, fresh) if sandbox or not is_code(task) else ():
+        some = iter(_scored(task, [rows[i] for _, lot in batch for i in lot], sandbox))
+        new = {key: list(islice(some, len(lot))) for key, lot in batch}
+        store.add_scores(
+            (key, scores)
+            for key, scores in new.items()
+            if all(score.status != "failed" for score in scores)
+        )
+        stored |= new
+    found: dict[int, Score] = {}
+    for key, lot in lots:
+        found |= zip(lot, stored.get(key, ()), strict=key in stored)
+    return [found[i] if i in found else _unscored(*row) for i, row in enumerate(rows)]
 
 
-def _answers(asked: Asked, completions: Mapping[str, Completion]) -> list[Completion]:
-    """Return the answers to what was asked that are there."""
-    return [completions[one.key] for one in asked if one.key in completions]
+Row = tuple[Sample, Asked, Said]
 
 
-Fresh = tuple[Asked, Sample, Sequence[Completion]]  # what was asked, of what, what was said
+def _is_ready(sample: Sample, asked: Asked, said: Said) -> bool:
+    """Tell whether all of a sample's answers are there and none failed."""
+    if len(said) != _n_parts(asked, sample):
+        return False
+    return all(one is not None and one.error is None for one in said)
+
+
+def _lots(task: Task, ready: Sequence[int]) -> list[Sequence[int]]:
+    """Return which samples' scores are stored together."""
+    if is_code(task):
+        return [(i,) for i in ready]
+    return [ready] if ready else []
 
 
 def _batches(
-    task: Task, fresh: Sequence[tuple[str, Fresh]]
-) -> Iterator[Sequence[tuple[str, Fresh]]]:
-    """Yield what is to be scored at once; programs in small lots, as each lot is stored."""
-    n = max(1, PROGRAMS_PER_BATCH // task.profile.decoding.n) if is_code(task) else len(fresh)
-    yield from (fresh[start : start + n] for start in range(0, len(fresh), n or 1))
+    task: Task, lots: Mapping[str, Sequence[int]]
+) -> Iterator[list[tuple[str, Sequence[int]]]]:
+    """Yield what is to be scored at once, some hundred programs of coding tasks."""
+    rest = iter(lots.items())
+    while batch := list(islice(rest, max(1, PROGRAMS_PER_BATCH // task.profile.decoding.n))):
+        yield batch
 
 
-def _scored(
-    store: Store, task: Task, fresh: Mapping[str, Fresh], sandbox: Sandbox | None
-) -> dict[str, Score]:
-    """Score answers and store the scores, but for those that failed."""
-    asked, samples, said = zip(*fresh.values(), strict=True)
-    if is_code(task):
-        if sandbox is None:
-            return {}
-        pairs = [(sample, one) for sample, (one,) in zip(samples, said, strict=True)]
-        new = dict(zip(fresh, sandbox.scores(task, pairs), strict=True))
-    else:
-        found = zip(asked, _values(task, samples, asked, said), strict=True)
-        new = {
-            key: _named(requests[0].key, values)
-            for key, (requests, values) in zip(fresh, found, strict=True)
-        }
-    store.add_scores((key, score) for key, score in new.items() if score.status != "failed")
-    return new
+def _scored(task: Task, rows: Sequence[Row], sandbox: Sandbox | None) -> list[Score]:
+    samples = [sample for sample, _, _ in rows]
+    answers = [[one for one in said if one is not None] for _, _, said in rows]
+    if sandbox is not None and is_code(task):
+        return sandbox.scores(task, [(s, one) for s, (one,) in zip(samples, answers, strict=True)])
+    asked = [asked for _, asked, _ in rows]
+    found = zip(asked, _values(task, samples, asked, answers), strict=True)
+    return [_named(requests[0].key, values) for requests, values in found]
 
 
 def _named(name: str, found: Score | Mapping[str, Any]) -> Score:
@@ -133,8 +136,9 @@ def _n_parts(asked: Asked, sample: Sample) -> int:
     return 1 + len(sample.follow_ups) * asked[0].n
 
 
-def _unscored(asked: Asked, sample: Sample, answers: Sequence[Completion]) -> Score | None:
+def _unscored(sample: Sample, asked: Asked, said: Said) -> Score | None:
     """Return a failed score where a part failed, or None where one is still to come."""
+    answers = [answer for answer in said if answer is not None]
     errors = [answer.error for answer in answers if answer.error is not None]
     # What follows an answer that failed is never asked.
     n_parts = len(asked) if errors else _n_parts(asked, sample)
@@ -253,10 +257,16 @@ def score_prediction(
     return score_text(prediction, sample.targets, task.metrics, tokenize)
 
 
-def score_key(asked: Asked, end: str) -> str:
-    """Return the hash of everything that can change a score: the requests, and a `key_ends`."""
-    keys = '", "'.join([one.key for one in asked])
-    return hashlib.sha256(f'[["{keys}"], {end}'.encode()).hexdigest()
+def score_key(lot: Iterable[tuple[Asked, str]]) -> str:
+    """Return the hash of everything that can change scores stored together.
+
+    Each is given as its requests and what `key_ends` says of its sample.
+    """
+    texts = []
+    for asked, end in lot:
+        keys = '", "'.join([one.key for one in asked])
+        texts.append(f'[["{keys}"], {end}')
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
 def key_ends(task: Task, samples: Sequence[Sample]) -> list[str]:

@@ -228,7 +228,7 @@ class Store:
             for rows in self._look_up("key, body", table, wanted - found.keys()):
                 # A completion's key is that of its row.
                 lines = [b'{"key":"%s",%s' % (hexlify(k), self._json(b)[1:]) for k, b in rows]
-                found |= {one.key: one for one in _decoded(lines, COMPLETIONS)}
+                found |= {one.key: one for one in _decoded(b"\n".join(lines), COMPLETIONS)}
         return found
 
     def reuse(self, other: Path, keys: Iterable[str]) -> int:
@@ -245,22 +245,23 @@ class Store:
                     n_copied += self._put_successes(rows)
         return n_copied
 
-    def add_scores(self, rows: Iterable[tuple[str, Score]]) -> None:
-        """Commit scores under their own keys, 256 at a time; a later score replaces an earlier."""
+    def add_scores(self, rows: Iterable[tuple[str, Sequence[Score]]]) -> None:
+        """Commit lots of scores under keys of their own, 256 lots at a time; later ones replace."""
         for batch in _batched(rows, COMMIT_ROWS):
             packed = [
-                (bytes.fromhex(key), self._pack(_score_fields(score))) for key, score in batch
+                (bytes.fromhex(key), self._pack(*map(_score_fields, scores)))
+                for key, scores in batch
             ]
             with self._transaction():
                 self._db.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", packed)
 
-    def scores(self, score_keys: Iterable[str]) -> dict[str, Score]:
-        """Scores by score key."""
-        found: dict[str, Score] = {}
-        for rows in self._look_up("key, body", "scores", set(score_keys)):
-            scores = _decoded([self._json(body) for _, body in rows], SCORES)
-            found |= zip((key.hex() for key, _ in rows), scores, strict=True)
-        return found
+    def scores(self, keys: Iterable[str]) -> dict[str, list[Score]]:
+        """Lots of scores by the keys that they were added under."""
+        return {
+            key.hex(): _decoded(self._json(body), SCORES)
+            for rows in self._look_up("key, body", "scores", set(keys))
+            for key, body in rows
+        }
 
     def close(self) -> None:
         """Commit what waits and close the file; safe to call twice."""
@@ -374,8 +375,8 @@ class Store:
                 f"content in {table}; name a new run directory"
             )
 
-    def _pack(self, value: object) -> bytes:
-        packed: bytes = self._compressor.compress(_json(value))
+    def _pack(self, *values: object) -> bytes:
+        packed: bytes = self._compressor.compress(b"\n".join(map(_json, values)))
         return packed
 
     def _unpack(self, body: bytes) -> Any:
@@ -454,12 +455,12 @@ def _score_fields(score: Score) -> dict[str, object]:
     }
 
 
-def _decoded(lines: Sequence[bytes], decoder: msgspec.json.Decoder[T]) -> list[T]:
-    """Return the nouns of rows' JSON, one a line.
+def _decoded(lines: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
+    """Return the nouns of JSON, one a line.
 
     What JSON does not have but Python writes (NaN, infinities, halves of surrogates), Python reads.
     """
     try:
-        return decoder.decode_lines(b"\n".join(lines))
+        return decoder.decode_lines(lines)
     except msgspec.DecodeError:
-        return [msgspec.convert(json.loads(line), decoder.type) for line in lines]
+        return [msgspec.convert(json.loads(line), decoder.type) for line in lines.splitlines()]

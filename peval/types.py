@@ -7,7 +7,7 @@ writes percent.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Protocol
@@ -410,6 +410,19 @@ class Completion:
         if self.finish_reason == "length" or not self.more:
             return self.finish_reason == "length"
         return any(one.finish_reason == "length" for one in self.more)
+
+
+Said = tuple[Completion | None, ...]
+"""What one system answered to what it was `Asked` of one sample; None: not yet."""
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Some samples with what one system was asked of each of them and what it said."""
+
+    samples: Sequence[Sample]
+    asked: Sequence[Asked]
+    said: Sequence[Said]
 
 
 class Judged(NamedTuple):

@@ -15,7 +15,17 @@ from peval.answers import Answers
 from peval.items import items as columns
 from peval.parquet import AnswersFile
 from peval.results import Results
-from peval.types import Adapter, Asked, Completion, Decoding, Posed, Profile, Sample, Score, Task
+from peval.types import (
+    Adapter,
+    Answered,
+    Completion,
+    Decoding,
+    Posed,
+    Profile,
+    Sample,
+    Score,
+    Task,
+)
 
 HOW = Decoding(max_tokens=4)
 PROFILE = Profile("plain", "plain", 0, None, None, HOW)
@@ -50,16 +60,15 @@ def made_run(
     An answer's text is its score and so alike where scores are.
     """
     estimates, comparisons = [], []
-    blocks: dict[tuple[str, str | None], list[tuple[Asked, Score | None]]] = {}
-    samples: dict[str, dict[str, Sample]] = {}
-    completions: dict[str, Completion] = {}
+    blocks: dict[str, dict[str | None, list[tuple[Posed, Completion, Score]]]] = {}
+    samples: dict[str, list[Sample]] = {}
     for name, systems in tasks.items():
         n = len(next(iter(systems.values())))
         items = [
             Sample(i, asked, ("t",), str(at // n_per_cluster) if n_per_cluster > 1 else i)
             for at, i in enumerate(ids or [f"{name}-{at}" for at in range(n)])
         ]
-        samples[name] = {item.id: item for item in items}
+        samples[name] = items
         lined_up: dict[str | None, Answers] = {}
         for system, scores in systems.items():
             x = np.array(scores, dtype=float)
@@ -70,13 +79,14 @@ def made_run(
             for item, v in zip(items, x, strict=True):
                 key = f"{name}/{system}/{item.id}"
                 failed = bool(np.isnan(v))
-                completions[key] = Completion(
+                completion = Completion(
                     key, "" if failed else str(v), (), "error" if failed else "stop",
                     "engine_fault: made" if failed else None,
                 )  # fmt: skip
                 values = {} if failed else {"rougeL": float(v), "exact_match": float(v == 1)}
                 score = Score(key, values, "failed" if failed else "ok")
-                blocks.setdefault((name, system), []).append(((posed(key, item.id),), score))
+                row = (posed(key, item.id), completion, score)
+                blocks.setdefault(name, {}).setdefault(system, []).append(row)
         for system, found in lined_up.items():
             who = adapter(system) if system else None
             estimates += estimation.estimates(
@@ -86,8 +96,8 @@ def made_run(
                 pair = (found, lined_up[None])
                 comparisons += estimation.comparisons(task(name), columns(items), who, pair, 0.05)
     names = list(dict.fromkeys(s for systems in tasks.values() for s in systems if s))
-    rows = [row for some in blocks.values() for row in some]
-    n_failed = sum(score is not None and score.status == "failed" for _, score in rows)
+    rows = [row for systems in blocks.values() for some in systems.values() for row in some]
+    n_failed = sum(score.status == "failed" for *_, score in rows)
     made = Results(
         run={
             "status": "partial" if n_failed else "complete",
@@ -116,8 +126,12 @@ def made_run(
     (path / "manifest.json").write_text('{"manifest_version": 1}')
     (path / "results.json").write_text(json.dumps(made.to_dict()))
     with AnswersFile(path / "completions.parquet") as file:
-        for (name, system), some in blocks.items():
-            file.add(name, system, list(samples[name].values()), some, completions)
+        for name, by_system in blocks.items():
+            file.begin(name, samples[name])
+            for system, some in by_system.items():
+                asked, said = [(p,) for p, _, _ in some], [(c,) for _, c, _ in some]
+                scored = [score for *_, score in some]
+                file.add(system, Answered(samples[name], asked, said), scored)
     return path
 
 

@@ -6,12 +6,13 @@ from pyarrow import parquet
 
 from peval.errors import RunError
 from peval.parquet import ROWS_PER_GROUP, AnswersFile
-from peval.types import Asked, Completion, Drawn, Likelihood, Posed, Sample, Score
+from peval.types import Answered, Asked, Completion, Drawn, Likelihood, Posed, Sample, Score
 
 # Two samples share a prompt, hence a key and a completion, but not their targets.
 KEY, OTHER = "a" * 64, "b" * 64
 SAMPLES = [Sample(i, "ask 一", (i, ""), "c", "k") for i in ("one", "two", "three")]
 Rows = list[tuple[Asked, Score | None]]
+Completions = dict[str, Completion]
 FIRST = (Posed(KEY, "one", False),)
 
 
@@ -23,10 +24,18 @@ def rows() -> Rows:
     ]
 
 
-def write(path: Path, rows: Rows, completions: dict[str, Completion]) -> None:
+def write(path: Path, rows: Rows, completions: Completions) -> None:
     with AnswersFile(path) as file:
         if rows:
-            file.add("t", None, SAMPLES[: len(rows)], rows, completions)
+            file.begin("t", SAMPLES)
+            add(file, None, rows, completions)
+
+
+def add(file: AnswersFile, system: str | None, rows: Rows, completions: Completions) -> None:
+    asked = [one for one, _ in rows]
+    samples = [next(s for s in SAMPLES if s.id == posed.sample_id) for (posed,) in asked]
+    said = [(completions.get(posed.key),) for (posed,) in asked]
+    file.add(system, Answered(samples, asked, said), [score for _, score in rows])
 
 
 COMPLETIONS = {
@@ -113,10 +122,14 @@ def test_systems_follow_one_another_and_metrics_that_one_task_lacks_are_null(
 ) -> None:
     path = tmp_path / "completions.parquet"
     with AnswersFile(path) as file:
-        file.add("t", None, SAMPLES, rows(), COMPLETIONS)
-        file.add("t", "ad", SAMPLES, rows(), COMPLETIONS)
-        file.add("u", None, SAMPLES[:1], [(FIRST, Score(KEY, {"b": [1.0, 2.0]}))], COMPLETIONS)
+        file.begin("t", SAMPLES)
+        add(file, None, rows()[:1], COMPLETIONS)  # some samples, then the others
+        add(file, None, rows()[1:], COMPLETIONS)
+        add(file, "ad", rows(), COMPLETIONS)
+        file.begin("u", SAMPLES[:1])
+        add(file, None, [(FIRST, Score(KEY, {"b": [1.0, 2.0]}))], COMPLETIONS)
     frame = pandas.read_parquet(path)
+    assert frame["sample_id"].tolist() == ["one", "two", "three"] * 2 + ["one"]
     assert frame["adapter"].fillna("base").tolist() == ["base"] * 3 + ["ad"] * 3 + ["base"]
     assert frame["task"].tolist() == ["t"] * 6 + ["u"]
     # One task's parts make the column text for all.
@@ -130,9 +143,10 @@ def test_groups_of_rows_are_whole_whatever_systems_have(tmp_path: Path) -> None:
     n = ROWS_PER_GROUP * 2 // 3
     samples = [Sample(str(i), "", ("t",), "c") for i in range(n)]
     with AnswersFile(path) as file:
+        file.begin("t", samples)
         for name in (None, "one", "two", "three"):
-            some: Rows = [((Posed(f"{name}{i}", str(i), False),), None) for i in range(n)]
-            file.add("t", name, samples, some, {})
+            asked = [(Posed(f"{name}{i}", str(i), False),) for i in range(n)]
+            file.add(name, Answered(samples, asked, [(None,)] * n), [None] * n)
     with parquet.ParquetFile(path) as found:
         sizes = [found.metadata.row_group(i).num_rows for i in range(found.num_row_groups)]
         assert sizes == [ROWS_PER_GROUP, ROWS_PER_GROUP, 4 * n - 2 * ROWS_PER_GROUP]
@@ -144,7 +158,8 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "completions.parquet"
     path.write_text("old")
     with pytest.raises(KeyError), AnswersFile(path) as file:
-        file.add("t", None, SAMPLES, rows(), COMPLETIONS)
+        file.begin("t", SAMPLES)
+        add(file, None, rows(), COMPLETIONS)
         raise KeyError
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["completions.parquet"]

@@ -139,12 +139,23 @@ def test_failed_requests_are_not_averaged_and_are_asked_again(
 
 
 def test_rescoring_asks_no_engine_and_changes_nothing(
-    engines: list[ScriptedEngine], options: dict[str, Any]
+    engines: list[ScriptedEngine], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = peval.score(**options)
-    report = Path(options["out"], "report.md").read_bytes()
+    files = [Path(options["out"], name) for name in ("report.md", "completions.parquet")]
+    before = [file.read_bytes() for file in files]
+    for n_at_once in (1000, 3, 1):
+        monkeypatch.setattr("peval.lineup.SAMPLES_AT_ONCE", n_at_once)
+        assert api.rescore(options["out"]).to_dict() == first.to_dict()
+        assert [file.read_bytes() for file in files] == before
+
+
+def test_stored_scores_are_not_computed_again(
+    engines: list[ScriptedEngine], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = peval.score(**options)
+    monkeypatch.setattr("peval.scoring._values", lambda *_: pytest.fail("scored again"))
     assert api.rescore(options["out"]).to_dict() == first.to_dict()
-    assert Path(options["out"], "report.md").read_bytes() == report
 
 
 def test_what_is_noted_on_a_tasks_data_stands_in_results_and_report(

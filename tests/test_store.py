@@ -257,12 +257,12 @@ SCORES = st.builds(
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(COMPLETIONS, unique_by=lambda completion: completion.key, max_size=5),
-    st.dictionaries(KEYS, SCORES, max_size=5),
+    st.dictionaries(KEYS, st.lists(SCORES, min_size=1, max_size=3), max_size=5),
 )
 def test_completions_and_scores_roundtrip(
     tmp_path_factory: pytest.TempPathFactory,
     completions: list[Completion],
-    scores: dict[str, Score],
+    scores: dict[str, list[Score]],
 ) -> None:
     path = tmp_path_factory.mktemp("store") / "store.sqlite"
     with Store(path) as store:
@@ -366,9 +366,9 @@ def test_a_later_score_replaces_an_earlier_and_completions_stay(path: Path) -> N
     failed = Score(key_of(1), {}, "failed", why="no answer yet")
     good = Score(key_of(1), {"rouge_l": 0.1 + 0.2, "exact_match": 1.0}, extracted="")
     with Store(path) as store:
-        store.add_scores([(key_of("s"), failed)])
-        store.add_scores((key_of(name), good) for name in ["s", *range(600)])
-        assert store.scores([key_of("s"), key_of("absent")]) == {key_of("s"): good}
+        store.add_scores([(key_of("s"), [failed])])
+        store.add_scores((key_of(name), [good, failed]) for name in ["s", *range(600)])
+        assert store.scores([key_of("s"), key_of("absent")]) == {key_of("s"): [good, failed]}
     assert (count(path, "scores"), count(path, "completions")) == (601, 0)
 
 
@@ -484,10 +484,10 @@ def test_what_json_lacks_comes_back(path: Path) -> None:
     with Store(path) as store:
         store.add(odd)
         store.add(success(key_of("beside it")))
-        store.add_scores([(score_key, Score(key, {"perplexity": [float("inf"), 2]}))])
+        store.add_scores([(score_key, [Score(key, {"perplexity": [float("inf"), 2]})])])
     with Store(path) as store:
         assert store.completions([key, key_of("beside it")])[key] == odd
-        assert store.scores([score_key])[score_key].values == {"perplexity": [float("inf"), 2]}
+        assert store.scores([score_key])[score_key][0].values == {"perplexity": [float("inf"), 2]}
 
 
 def test_all_that_was_drawn_comes_back(path: Path) -> None:

@@ -1,8 +1,8 @@
 """A million stored answers (20 adapters x 50,000, and the base) to results.json: seconds and GB.
 
-The store holds completions and scores. `rescore` reads them, estimates, compares, and writes
-completions.parquet, results.json and the report; `compare` has the statistics from the scores in
-completions.parquet; `report` writes the report from both files.
+The store holds completions. The first `rescore` scores and keeps the scores, the second reads them;
+both estimate, compare, and write completions.parquet, results.json and the report. `compare` has
+the statistics from the scores in completions.parquet; `report` writes the report from both files.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from made_runs import PROFILE, SERVING, adapter
 
 from peval.plan import ADAPTERS_PER_BATCH
 from peval.rundir import RunDir, record
-from peval.scoring import key_ends, score_key
 from peval.store import Store
-from peval.types import Completion, Decoding, Posed, Request, Sample, Score, Task
+from peval.types import Completion, Decoding, Request, Sample, Task
 
 WORDS = [f"word{i}" for i in range(2_000)]
 HOW = Decoding(max_tokens=4)
@@ -41,7 +40,7 @@ def request(name: str | None, sample: Sample) -> Request:
 
 
 def make(path: Path, n_adapters: int, n_items: int) -> None:
-    """Write a run that is answered and scored, but not concluded."""
+    """Write a run that is answered, but not scored."""
     rng = np.random.default_rng(0)
     task = Task("task", 1, "made", "jsonl", "test", PROFILE, ("rougeL", "exact_match"))
     texts = [" ".join(rng.choice(WORDS, 30)) for _ in range(500)]
@@ -53,7 +52,6 @@ def make(path: Path, n_adapters: int, n_items: int) -> None:
     adapters = [adapter(name) for name in names if name]
     rundir = RunDir(path)
     rundir.claim({})
-    ends = key_ends(task, samples)
     with Store(rundir.store) as store:
         for first in range(0, len(names), ADAPTERS_PER_BATCH + 1):  # as `peval.plan` orders them
             members = list(enumerate(names))[first : first + ADAPTERS_PER_BATCH + 1]
@@ -62,16 +60,6 @@ def make(path: Path, n_adapters: int, n_items: int) -> None:
                 for number, name in members:
                     text = texts[(i * 7 + number) % 500][: 40 + i % 60]
                     store.add(Completion(key(name, sample), text, tuple(range(12)), "stop"))
-            store.flush()
-            for _, name in members:
-                values = rng.random(n_items).round(3).tolist()
-                store.add_scores(
-                    (
-                        score_key((Posed(key(name, s), s.id, False),), end),
-                        Score(key(name, s), {"rougeL": v, "exact_match": float(v > 0.9)}),
-                    )
-                    for s, end, v in zip(samples, ends, values, strict=True)
-                )
     rundir.write_manifest(
         {
             "status": "running",
@@ -92,11 +80,13 @@ def make(path: Path, n_adapters: int, n_items: int) -> None:
 def measure(call: str, run: Path) -> tuple[float, float]:
     """Return seconds and peak GB of a function of `peval.api` in a process of its own."""
     code = (
-        f"import json,resource,time;from peval.api import {call}\n"
+        f"import json,pathlib,re,time;from peval.api import {call}\n"
         "t=time.perf_counter()\n"
         f"{call}({str(run)!r})\n"
-        "print(json.dumps([time.perf_counter()-t,"
-        "resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1e6]))"
+        # Not `ru_maxrss`, which remembers the parent that made the run.
+        "status=pathlib.Path('/proc/self/status').read_text()\n"
+        "peak_kb=int(re.search(r'VmHWM:\\s+(\\d+)',status)[1])\n"
+        "print(json.dumps([time.perf_counter()-t,peak_kb/1e6]))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     seconds, gigabytes = json.loads(out.stdout)
@@ -116,7 +106,7 @@ def main() -> None:
             make(run, arguments.adapters, arguments.items)
             print(f"made in {time.perf_counter() - started_s:.0f} s")
         print(f"{(arguments.adapters + 1) * arguments.items:,} answers")
-        for call in ("rescore", "compare", "report"):
+        for call in ("rescore", "rescore", "compare", "report"):
             seconds, gigabytes = measure(call, run)
             print(f"{call:<8} {seconds:6.1f} s  {gigabytes:.2f} GB")
 
