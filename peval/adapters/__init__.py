@@ -68,11 +68,10 @@ def open_adapter(
 ) -> Vetted:
     """Vet an adapter directory and return all that was found in it; see `load_adapter`."""
     check_links(path)
+    check_template(path)
     model = base_model(base, shapes) if base is not None and shapes is not None else None
     if is_whole(path):
-        whole = read_whole(path, base, model)
-        check_template(path)
-        return whole
+        return read_whole(path, base, model)
     if base is not None and not allow_base_mismatch:
         _check_base(path, base)
     dtype = base.dtype if base else None
@@ -84,7 +83,6 @@ def open_adapter(
         if base is not None and not allow_base_mismatch:
             for expert in found.experts:
                 _check_base(expert.path, base)
-    check_template(path)
     return found
 
 

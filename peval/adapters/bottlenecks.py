@@ -114,12 +114,14 @@ def read_bottlenecks(path: Path, model: BaseModel | None, dtype: str | None) -> 
             refuse(file, name, f"is not of the adapter {show(config.name)}")
     # Its name within the library is no part of what it is.
     nameless = {n.replace(f".adapters.{config.name}.", ".adapters."): e for n, e in entries.items()}
-    seen = survey(file, nameless, dtype)
     head: Entries = {}
-    files, digest = [file], seen.sha256
+    files = [file]
     if (path / HEAD_FILE).exists() or (path / PICKLED_HEAD).exists():
         files.append(safe_file(path, HEAD_FILE, (PICKLED_HEAD,)))
         head = _head(files[1], model)
+    seen = survey(file, nameless, dtype)  # values last: what is malformed is refused at once
+    digest = seen.sha256
+    if head:
         digest += survey(files[1], head, dtype).sha256
     sha256 = hashlib.sha256(b"adapters " + config.fingerprint() + digest.encode()).hexdigest()
     idle = not head and _is_idle(config, nameless, seen)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from peval.adapters.alone import check_alone
 from peval.adapters.basemodel import PREFIX, BaseModel
 from peval.adapters.config import Config, read_config
 from peval.adapters.heads import heads_of
@@ -66,20 +68,13 @@ class Checkpoint:
     @property
     def method(self) -> str:
         """The method's name as people write it."""
-        config = self.config
-        if config.method.peft_type != "LORA":
-            return config.method.name
-        variant = "DoRA" if config.flag("use_dora") else "LoRA"
-        variant = _INITIALS.get(str(config.settings.get("init_lora_weights")), variant)
-        if config.settings.get("alora_invocation_tokens"):
-            variant = "aLoRA"
-        return f"rs{variant}" if config.flag("use_rslora") else variant
+        return _method(self.config)
 
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules that the adapter has tensors for."""
         tensors = (tensor for part in self.parts for tensor in part.entries)
-        return tuple(sorted({name for tensor in tensors if (name := _module(tensor))}))
+        return tuple(sorted(set(_modules(tensors))))
 
     @property
     def route(self) -> Route:
@@ -106,35 +101,68 @@ class Checkpoint:
         return bool(live) and live == null
 
 
+@dataclass(frozen=True)
+class _Outline:
+    """All of a checkpoint but its values, vetted; ``first`` is where its initial weights lie."""
+
+    path: Path
+    config: Config
+    file: Path
+    entries: Entries
+    plan: Plan | None
+    first: tuple[Path, Entries] | None
+    encodes: bool
+    experts: tuple[_Outline, ...]
+
+    def read(self, dtype: str | None) -> Checkpoint:
+        """Read the values; ``dtype`` is what an engine turns them into."""
+        return Checkpoint(
+            path=self.path,
+            config=self.config,
+            file=self.file,
+            entries=self.entries,
+            plan=self.plan,
+            first=survey(*self.first, dtype) if self.first else None,
+            seen=survey(self.file, self.entries, dtype),
+            encodes=self.encodes,
+            experts=tuple(expert.read(dtype) for expert in self.experts),
+        )
+
+
 def read_checkpoint(path: Path, base: BaseModel | None, dtype: str | None) -> Checkpoint:
     """Vet an adapter directory from its files; ``dtype`` is what an engine turns values into.
+
+    Values are read last: what is malformed is refused at once, however large its files are.
 
     Raises
     ------
     AdapterError
         One line: the file, the field or tensor, and what is wrong with it.
     """
+    return _outline(path, base).read(dtype)
+
+
+def _outline(path: Path, base: BaseModel | None) -> _Outline:
     config = read_config(path)
     _check_task(config, base)
-    experts = _experts(config, base, dtype)
+    experts = _experts(config, base)
     file = weights_file(path)
     entries = read_header(file, AdapterError)
     check_dtypes(file, entries)
-    if config.method.peft_type == "LORA":
-        check_ranks(file, pair_tensors(file, entries), config)
+    pairs = pair_tensors(file, entries) if config.method.peft_type == "LORA" else []
+    check_ranks(file, pairs, config)
     if experts:
         plan: Plan | None = _mixed(file, entries, config, experts)
     else:
         plan = check(file, entries, config, base) if base is not None else None
-    if plan is None and config.method.needs_targets:
-        _check_prefix(file, entries)
-    first = _first_weights(config, entries, dtype)
+    if plan is None:
+        check_alone(file, entries, config, pairs)
+    first = _first_weights(config, entries)
     encodes = config.is_sequence_to_sequence if base is None else base.is_encoder_decoder
-    seen = survey(file, entries, dtype)
-    return Checkpoint(path, config, file, entries, plan, seen, first, encodes, experts)
+    return _Outline(path, config, file, entries, plan, first, encodes, experts)
 
 
-def _experts(config: Config, base: BaseModel | None, dtype: str | None) -> tuple[Checkpoint, ...]:
+def _experts(config: Config, base: BaseModel | None) -> tuple[_Outline, ...]:
     """Vet the experts of an X-LoRA, each like an adapter of its own; none for other methods."""
     if config.method.peft_type != XLORA:
         return ()
@@ -148,21 +176,21 @@ def _experts(config: Config, base: BaseModel | None, dtype: str | None) -> tuple
     found = []
     for folder in expert_folders(config):
         check_links(folder)
-        method = read_config(folder).method  # before it is read: an expert has no experts
-        if method.peft_type != "LORA":
-            check_expert(config, folder, method.name, ())
-        expert = read_checkpoint(folder, base, dtype)
-        check_expert(config, folder, expert.method, tuple(expert.entries))
+        its = read_config(folder)  # before its tensors are: an expert has no experts
+        if its.method.peft_type != "LORA":
+            check_expert(config, folder, its.method.name, ())
+        expert = _outline(folder, base)
+        check_expert(config, folder, _method(expert.config), tuple(expert.entries))
         found.append(expert)
     return tuple(found)
 
 
-def _mixed(file: Path, entries: Entries, config: Config, experts: tuple[Checkpoint, ...]) -> Plan:
-    modules = {module for expert in experts for module in expert.modules}
+def _mixed(file: Path, entries: Entries, config: Config, experts: tuple[_Outline, ...]) -> Plan:
+    modules = set(_modules(tensor for expert in experts for tensor in expert.entries))
     return check_classifier(file, entries, config, len(experts), len(modules))
 
 
-def _first_weights(config: Config, entries: Entries, dtype: str | None) -> Survey | None:
+def _first_weights(config: Config, entries: Entries) -> tuple[Path, Entries] | None:
     """Vet the initial weights where a rewrite needs them: of the trained ones' names and shapes."""
     file = initial_file(config)
     if file is None or rewritten_rank(config, entries) is None:
@@ -175,7 +203,7 @@ def _first_weights(config: Config, entries: Entries, dtype: str | None) -> Surve
         if found[name].shape != entry.shape:
             refuse(file, name, f"has shape {show(list(found[name].shape))}, the trained one "
                    f"has {list(entry.shape)}")  # fmt: skip
-    return survey(file, found, dtype)
+    return file, found
 
 
 def _check_task(config: Config, base: BaseModel | None) -> None:
@@ -188,11 +216,19 @@ def _check_task(config: Config, base: BaseModel | None) -> None:
         config.refuse("task_type", f"{task}, but the base is {what}")
 
 
-def _check_prefix(file: Path, entries: Entries) -> None:
-    """Without a base, at least the names must be PEFT's."""
-    for name in entries:
-        if not name.startswith("base_model."):
-            refuse(file, name, "is not base_model.model.<module>.<tensor>")
+def _method(config: Config) -> str:
+    """Return the method's name as people write it."""
+    if config.method.peft_type != "LORA":
+        return config.method.name
+    variant = "DoRA" if config.flag("use_dora") else "LoRA"
+    variant = _INITIALS.get(str(config.settings.get("init_lora_weights")), variant)
+    if config.settings.get("alora_invocation_tokens"):
+        variant = "aLoRA"
+    return f"rs{variant}" if config.flag("use_rslora") else variant
+
+
+def _modules(tensors: Iterable[str]) -> Iterator[str]:
+    return (name for tensor in tensors if (name := _module(tensor)))
 
 
 def _module(tensor: str) -> str | None:
