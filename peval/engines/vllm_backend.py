@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from peval.engines import vllm_cpu, vllm_moments
@@ -38,7 +38,6 @@ class VllmBackend:
 
     def __init__(self, spec: EngineSpec, scratch: Scratch, tick: Callable[[], None]) -> None:
         on_cpu = prepare_platform()
-        import vllm
         from vllm.engine.arg_utils import EngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
@@ -65,22 +64,13 @@ class VllmBackend:
         self._decoders = Decoders(spec)
         self._merger = merger
         self._weights = LiveWeights(self._engine, spec.base.path, merger)
-        config = self._engine.vllm_config
         self._requests: dict[str, Request] = {}
         self._later: dict[str | None, list[Request]] = {}
         on_output = _OUTPUT in _modules(as_loras.adapters, spec.room)
         self._reads = Reads()
         self._likelihoods = LikelihoodRequests(self._ask, self._install_moments, on_output)
-        self.ready: Message = {
-            "engine": "vllm",
-            "version": vllm.__version__,
-            "device": "cpu" if on_cpu else "cuda",
-            "dtype": str(config.model_config.dtype).removeprefix("torch."),
-            "max_model_len": spec.max_model_len,
-            "max_num_seqs": config.scheduler_config.max_num_seqs,
-            "window": 4 * config.scheduler_config.max_num_seqs,
-            "refused": self._loras.refused | prompts.refused,
-        }
+        refused = self._loras.refused | prompts.refused
+        self.ready = ready_message(self._engine.vllm_config, spec, on_cpu, refused)
 
     def adopt(self, adapters: tuple[Adapter, ...]) -> None:
         """Load these LoRAs in place of the ones before; weights that are loaded stay so."""
@@ -200,6 +190,33 @@ def prepare_platform() -> bool:
         return False
     vllm_cpu.prepare_process()
     return True
+
+
+def ready_message(
+    config: Any, spec: EngineSpec, on_cpu: bool, refused: Mapping[str, str]
+) -> Message:
+    """Return what an engine that is up says of itself.
+
+    Parameters
+    ----------
+    config
+        vLLM's own.
+    refused
+        Why, by adapter, it cannot answer for one.
+    """
+    import vllm
+
+    n_sequences = config.scheduler_config.max_num_seqs
+    return {
+        "engine": "vllm",
+        "version": vllm.__version__,
+        "device": "cpu" if on_cpu else "cuda",
+        "dtype": str(config.model_config.dtype).removeprefix("torch."),
+        "max_model_len": spec.max_model_len,
+        "max_num_seqs": n_sequences,
+        "window": 4 * n_sequences,
+        "refused": refused,
+    }
 
 
 def engine_arguments(spec: EngineSpec, on_cpu: bool, known: list[str]) -> dict[str, Any]:

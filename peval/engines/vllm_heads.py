@@ -10,9 +10,9 @@ from typing import Any
 from peval.engines.hf_heads import of_classes
 from peval.engines.merger import Merger
 from peval.engines.scratch import Scratch
-from peval.engines.vllm_backend import engine_arguments, prepare_platform
+from peval.engines.vllm_backend import engine_arguments, prepare_platform, ready_message
 from peval.engines.vllm_weights import LiveWeights, wait_for
-from peval.engines.wire import Message, failed
+from peval.engines.wire import failed
 from peval.errors import EngineError
 from peval.types import Adapter, Completion, EngineSpec, Request
 
@@ -28,7 +28,6 @@ class VllmHeadBackend:
 
     def __init__(self, spec: EngineSpec, scratch: Scratch, tick: Callable[[], None]) -> None:
         on_cpu = prepare_platform()
-        import vllm
         from vllm.engine.arg_utils import EngineArgs
         from vllm.usage.usage_lib import UsageContext
         from vllm.v1.engine.llm_engine import LLMEngine
@@ -48,16 +47,7 @@ class VllmHeadBackend:
         self._padding = _padding(place)
         self._requests: dict[str, Request] = {}
         self._later: dict[str, list[Request]] = {}
-        config = self._engine.vllm_config
-        self.ready: Message = {
-            "engine": "vllm",
-            "version": vllm.__version__,
-            "device": "cpu" if on_cpu else "cuda",
-            "dtype": str(config.model_config.dtype).removeprefix("torch."),
-            "max_model_len": spec.max_model_len,
-            "window": 4 * config.scheduler_config.max_num_seqs,
-            "refused": refused,
-        }
+        self.ready = ready_message(self._engine.vllm_config, spec, on_cpu, refused)
 
     def adopt(self, adapters: tuple[Adapter, ...]) -> None:
         """Refuse: an engine of heads is started anew for others (`peval.engines.room`)."""
