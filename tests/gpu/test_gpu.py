@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gc
-import importlib.util
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +24,12 @@ from peval.run import plan_requests
 from peval.store import Store
 from peval.types import Completion, Request
 
+sys.path.insert(0, str(Path(__file__).parent))
+from on_cuda import needs_cuda
+
 Answers = dict[tuple[str, str], tuple[int, ...]]
 
 RANKS = {"low": 16, "high": 64, "noop": 16}
-
-
-def needs_cuda(test: Callable[..., None]) -> Callable[..., None]:
-    """Mark a test as one for a GPU, and skip it where there is none."""
-    absent = not shutil.which("nvidia-smi") or not importlib.util.find_spec("vllm")
-    skip = pytest.mark.skipif(absent, reason="needs a CUDA device and vLLM")
-    return pytest.mark.gpu(pytest.mark.timeout(1800)(skip(test)))
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +23,7 @@ from peval.errors import RunError, UsageError
 from peval.training import PevalCallback, snapshots
 
 sys.path.insert(0, str(Path(__file__).parent))
-from toy_training import arguments, trainer
+from toy_training import Slow, arguments, n_descendants, trainer
 
 METRIC = "eval_peval/superni-in-task/rougeL"
 OPTIONS: dict[str, Any] = {
@@ -33,18 +31,6 @@ OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("one_thread")]
-
-
-class Slow(TrainerCallback):
-    """Stands for a model that takes its time; an action may happen after some step."""
-
-    def __init__(self, step_s: Callable[[], float], actions: dict[int, Any] | None = None) -> None:
-        self.step_s, self.actions = step_s, actions or {}
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        time.sleep(self.step_s())
-        if state.global_step in self.actions:
-            self.actions[state.global_step]()
 
 
 def scored(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -256,12 +242,6 @@ def test_vllm_comes_and_goes_in_pauses(tmp_path: Path) -> None:
     manifests = sorted((tmp_path / "peval").glob("*-checkpoint-*/manifest.json"))
     first, second = (json.loads(p.read_text())["sittings"][0]["n_answered"] for p in manifests)
     assert first == 2 * second  # the base is asked once
-
-
-def n_descendants(pid: int | None) -> int:
-    """Count the living processes that this one started, and theirs."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return sum(1 + n_descendants(int(child)) for child in children)
 
 
 def test_only_the_first_process_scores(tmp_path: Path, prompt: list[Prompt]) -> None:

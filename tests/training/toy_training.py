@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,13 @@ import torch
 from peft import LoraConfig, get_peft_model
 from scripted import TOY
 from torch.utils.data import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 TASK = "task007_word_count"
 
@@ -54,3 +62,21 @@ def arguments(out: Path, **more: Any) -> TrainingArguments:
 def trainer(out: Path, **more: Any) -> Trainer:
     rows = Rows(64)
     return Trainer(lora(), arguments(out, **more), train_dataset=rows, eval_dataset=rows)
+
+
+class Slow(TrainerCallback):
+    """Stands for a model that takes its time; an action may happen after some step."""
+
+    def __init__(self, step_s: Callable[[], float], actions: dict[int, Any] | None = None) -> None:
+        self.step_s, self.actions = step_s, actions or {}
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        time.sleep(self.step_s())
+        if state.global_step in self.actions:
+            self.actions[state.global_step]()
+
+
+def n_descendants(pid: int | None) -> int:
+    """Count the living processes that this one started, and theirs."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return sum(1 + n_descendants(int(child)) for child in children)
