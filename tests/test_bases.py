@@ -19,11 +19,6 @@ CONFIG = {
 INDEX = "model.safetensors.index.json"
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
     path = tmp_path / "base"

@@ -4,7 +4,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ Tensors = dict[str, np.ndarray]
 
 
 @pytest.fixture(scope="module")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Save a random Llama: two layers, hidden size 32, vocabulary 40."""
     import torch
     import transformers
@@ -41,9 +41,7 @@ def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("models") / "tiny-llama"
     transformers.LlamaForCausalLM(config).save_pretrained(path)
     (path / "tokenizer.json").write_text("{}")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield path
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -347,11 +347,9 @@ CASES: dict[str, tuple[str, Spoil]] = {
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     place = tmp_path_factory.mktemp("sources")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield {name: make(name, place / name, place) for name in SOURCES}
+    return {name: make(name, place / name, place) for name in SOURCES}
 
 
 @pytest.fixture
