@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -26,28 +27,42 @@ from peval.types import Completion
 
 N_KILL_POINTS = 1000 if os.environ.get("PEVAL_SLOW") == "1" else 60
 ROUNDS_PER_FILE = 10
-LONGEST_LIFE_S = 0.05
+MOST_ACKNOWLEDGED = 300
 
 # Both writers draw from the same 1,000,000 keys, so they meet each other's rows. Acknowledged keys
 # go to a file: what was written there before a SIGKILL stays, and no full pipe holds a writer up.
-WRITER = """
+# Writers are forked from a process that has loaded everything; it tells of each how it began and,
+# when asked, how it ended.
+WRITERS = """
 import hashlib, os, random, sys
 from pathlib import Path
 from peval.store import Store
 from peval.types import Completion
 
-path, acknowledged, seed = sys.argv[1:]
-draw = random.Random(int(seed))
-log = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-os.write(1, b"r")
-with Store(Path(path)) as store:
-    while True:
-        number = draw.randrange(1_000_000)
-        key = hashlib.sha256(str(number).encode()).hexdigest()
-        keys = store.add(Completion(key, str(number) * 20, (number,) * 20, "stop"))
-        if draw.random() < 0.02:
-            keys += store.flush()
-        os.write(log, b"".join(bytes.fromhex(key) for key in keys))
+def write(path, acknowledged, seed):
+    draw = random.Random(int(seed))
+    log = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with Store(Path(path)) as store:
+        while True:
+            number = draw.randrange(1_000_000)
+            key = hashlib.sha256(str(number).encode()).hexdigest()
+            keys = store.add(Completion(key, str(number) * 20, (number,) * 20, "stop"))
+            if draw.random() < 0.02:
+                keys += store.flush()
+            os.write(log, b"".join(bytes.fromhex(key) for key in keys))
+
+for line in sys.stdin:
+    what, *arguments = line.rstrip().split("\\t")
+    if what == "reap":
+        print(os.waitstatus_to_exitcode(os.waitpid(int(arguments[0]), 0)[1]), flush=True)
+        continue
+    pid = os.fork()
+    if not pid:
+        try:
+            write(*arguments)
+        finally:
+            os._exit(1)
+    print(pid, flush=True)
 """
 
 # Every process opens all files, each file at the same agreed moment as the others.
@@ -63,6 +78,26 @@ for i in range(n_files):
     time.sleep(max(0.0, start_s + 0.03 * i - time.time()))
     Store(directory / f"{i}.sqlite").close()
 """
+
+
+class Writers:
+    """Writers of stores, to be killed."""
+
+    def __init__(self) -> None:
+        self.process = child(WRITERS)
+
+    def start(self, path: Path, log: Path, seed: int) -> int:
+        return self._ask("write", path, log, seed)
+
+    def end_of(self, pid: int) -> int:
+        """Wait for a writer's end and return its exit code, or minus what killed it."""
+        return self._ask("reap", pid)
+
+    def _ask(self, *words: object) -> int:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("\t".join(map(str, words)).encode() + b"\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
 
 
 def child(script: str, *arguments: object) -> subprocess.Popen[bytes]:
@@ -100,20 +135,34 @@ class Tally:
     n_complaints: int = 0
 
 
-def kill_two_writers(path: Path, logs: tuple[Path, Path], draw: random.Random) -> None:
-    """Start two writers on one file; kill each at its own moment, from before it has opened it."""
-    writers = [child(WRITER, path, log, draw.randrange(2**32)) for log in logs]
-    for writer in writers:
-        assert writer.stdout is not None
-        assert writer.stdout.read(1) == b"r"
-    lives_s = sorted((draw.uniform(0, LONGEST_LIFE_S), i) for i in range(2))
-    start_s = time.monotonic()
-    for life_s, i in lives_s:
-        time.sleep(max(0.0, start_s + life_s - time.monotonic()))
-        writers[i].kill()
-    for writer in writers:
-        _, complaint = writer.communicate()
-        assert writer.returncode == -9, complaint.decode()
+def kill_two_writers(
+    writers: Writers, path: Path, logs: tuple[Path, Path], draw: random.Random
+) -> None:
+    """Start two writers on one file; kill each at its own moment, from before it has opened it.
+
+    It lives until it has acknowledged so many keys, and for a moment in which it may be anywhere.
+    """
+    ends = {}
+    for log in logs:
+        n_before = n_keys_in(log)
+        n_more = draw.choice([0, draw.randrange(MOST_ACKNOWLEDGED)])
+        ends[writers.start(path, log, draw.randrange(2**32))] = log, n_before + n_more
+    while ends:
+        time.sleep(0.001)
+        for pid, (log, n_keys) in list(ends.items()):
+            if n_keys_in(log) >= n_keys or has_ended(pid):
+                time.sleep(draw.uniform(0, 0.01))
+                os.kill(pid, signal.SIGKILL)
+                del ends[pid]
+                assert writers.end_of(pid) == -9
+
+
+def n_keys_in(log: Path) -> int:
+    return log.stat().st_size // 32 if log.exists() else 0
+
+
+def has_ended(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def acknowledged_keys(logs: tuple[Path, Path]) -> set[str]:
@@ -132,17 +181,18 @@ def check_file(path: Path, logs: tuple[Path, Path], tally: Tally) -> None:
 
 def run_kill_points(directory: Path, n_points: int, seed: int) -> Tally:
     """Kill writers ``n_points`` times; ten rounds share a file, so kills also hit recovery."""
-    draw, tally = random.Random(seed), Tally()
+    draw, tally, writers = random.Random(seed), Tally(), Writers()
     while tally.n_kills < n_points:
         place = directory / str(tally.n_kills)
         place.mkdir()
         path, logs = place / "store.sqlite", (place / "one", place / "two")
         for _ in range(min(ROUNDS_PER_FILE, (n_points - tally.n_kills) // 2)):
-            kill_two_writers(path, logs, draw)
+            kill_two_writers(writers, path, logs, draw)
             check_file(path, logs, tally)
             tally.n_kills += 2
         tally.n_acknowledged += len(acknowledged_keys(logs))
         shutil.rmtree(place)
+    writers.process.communicate()
     return tally
 
 
