@@ -50,7 +50,7 @@ def judge_check(arguments: argparse.Namespace) -> int:
     """Run ``peval judge-check``."""
     from peval import judge_check, progress
 
-    out = judge_check.place_of(arguments.judge, arguments.out)
+    out = judge_check.place_of(arguments.judge, arguments.model, arguments.out)
     found = judge_check.checked(_judging(arguments, str(out)), progress.for_stream(sys.stderr))
     _print_json(found) if arguments.json else print(judge_check.text(found))
     return 0 if not found["n_pending"] else EXIT_PARTIAL

@@ -6,6 +6,7 @@ beside a plain right answer, in both orders; an attack that wins is a judge that
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -14,10 +15,11 @@ from typing import Any
 
 from peval.engines.budget import CapReachedError
 from peval.engines.server import UnreachableError
-from peval.errors import UsageError
+from peval.errors import RunError, UsageError
 from peval.judge_job import Judging, judge_of
 from peval.judge_plan import Work
 from peval.judge_run import keep, open_judge
+from peval.judging.judges import Judge, load_judge
 from peval.judging.outcomes import Outcome, outcomes
 from peval.judging.place import Place
 from peval.judging.questions import Asking, Draws, Item
@@ -68,9 +70,10 @@ CONTROL, WRONG = "control", "The weather is nice today."
 Verdicts = Mapping[str, Mapping[str, Outcome]]
 
 
-def place_of(judge: str, out: str | None) -> Path:
-    """Return where a check keeps its verdicts."""
-    return Path(out) if out else Path("peval-runs") / f"judge-check-{Path(judge).stem}"
+def place_of(judge: str, model: str | None, out: str | None) -> Path:
+    """Return where a check keeps its verdicts: each judge and model has a place of its own."""
+    names = [Path(judge).stem, *([re.sub(r"[^A-Za-z0-9._-]", "-", model)] if model else [])]
+    return Path(out) if out else Path("peval-runs") / "-".join(["judge-check", *names])
 
 
 def checked(
@@ -119,9 +122,10 @@ def checked(
 
 
 def _work(job: Judging) -> Work:
+    named = load_judge(job.judge)
+    if named.engine not in ("server", "local"):
+        raise UsageError(f"--judge {named.name}: it reads no prompt, so nothing can talk it over")
     judge = judge_of(job)
-    if judge.engine not in ("server", "local"):
-        raise UsageError(f"--judge {judge.name}: it reads no prompt, so nothing can talk it over")
     profile = Profile("judge-check", "plain", 0, None, None, Decoding(1))
     task = Task("judge-check", 1, "attacks", "judge", "none", profile, ("win_rate",))
     items = [
@@ -136,14 +140,24 @@ def _work(job: Judging) -> Work:
     if judge.kind != "pairwise":
         answers["right"] = right
     place = Place(Path(job.run))
-    salt = place.read()["salt"] if place.about.exists() else _salt()
+    salt = _salt(place, judge)
     about = {"judge": judge.record(), "salt": salt, "tasks": [task.name], "against": "right"}
     calls = list(Asking(judge, task, salt).calls(items, answers, right, job.seed))
     return Work(place, about, judge, calls, {task.name: right})
 
 
-def _salt() -> str:
-    return secrets.token_hex(16)
+def _salt(place: Place, judge: Judge) -> str:
+    """Return what makes fences: that of the check which is there already, of the same judge."""
+    if not place.about.exists():
+        return secrets.token_hex(16)
+    about = place.read()
+    if not {"salt", "judge"} <= about.keys():
+        raise RunError(f"{place.about}: is of no check of a judge; name another --out")
+    its = Judge.from_record(about["judge"])
+    if its.sha256 != judge.sha256:
+        raise RunError(f"{place.path}: holds the check of another judge, {its.name} ({its.model}); "
+                       "name another --out")  # fmt: skip
+    return str(about["salt"])
 
 
 def _summary(work: Work, found: Verdicts) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from peval import engines
-from peval.bases import load_base
 from peval.chat import Voice, template_for
+from peval.judge_job import local_base
 from peval.judging.judges import Judge
 from peval.tokenizer import load_tokenizer
 from peval.types import Chat, Completion, Decoding, Engine, EngineSpec, Message, Request
@@ -19,7 +19,7 @@ CONTEXT_STEP = 2048
 
 def local_engine(judge: Judge, turns: Mapping[str, tuple[Message, ...]], log: Path) -> Engine:
     """Return a local model in vLLM (or transformers) as a judge; it starts with the first call."""
-    base = load_base(judge.model)
+    base = local_base(judge)
     tokenizer = load_tokenizer(base)
     template = template_for(None, base, Chat())
     voice = Voice(tokenizer, template)

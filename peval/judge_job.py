@@ -6,10 +6,15 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from peval.errors import DataError, JudgeError, UsageError
+from peval.bases import load_base
+from peval.errors import BaseModelError, DataError, JudgeError, UsageError
 from peval.judging.judges import Judge, load_judge
 from peval.machine import file_sha256
+from peval.types import Base
+
+MOST = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -103,6 +108,20 @@ def judge_of(job: Judging) -> Judge:
     return found
 
 
+def local_base(judge: Judge) -> Base:
+    """Return the model of a judge on this machine.
+
+    Raises
+    ------
+    JudgeError
+        It cannot be read.
+    """
+    try:
+        return load_base(judge.model)
+    except BaseModelError as error:
+        raise JudgeError(f"{judge.name}: {str(error).replace('--base', '--model', 1)}") from error
+
+
 def _check_numbers(job: Judging) -> None:
     numbers = (
         ("limit", job.limit, 1), ("nulls", job.nulls, 0), ("workers", job.n_workers, 1),
@@ -111,10 +130,21 @@ def _check_numbers(job: Judging) -> None:
         *(("price", one, 0) for one in job.price or ()),
     )  # fmt: skip
     for flag, value, least in numbers:
-        if value is None or (value > 0 if least is None else value >= least):
+        if value is None or ((value > 0 if least is None else value >= least) and value < MOST):
             continue
         what = "more than 0" if least is None else f"{least} or more"
+        what = f"less than {MOST:,}" if value >= MOST else what
         raise UsageError(f"--{flag} {value:g}: give {what}")
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        has_port = parts.port is None or parts.port > 0  # raises where it is none
+    except ValueError:
+        return False
+    is_plain = text.isprintable() and " " not in text
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and has_port and is_plain
 
 
 def _check_fits(job: Judging, how: Judge) -> None:
@@ -127,7 +157,10 @@ def _check_fits(job: Judging, how: Judge) -> None:
         if value is not None and how.engine != engine:
             what = "a judge behind an endpoint" if engine == "server" else "people's verdicts"
             raise UsageError(f"--{flag}: {how.name} is not {what}")
-    if job.endpoint is not None and not job.endpoint.startswith(("http://", "https://")):
+    if job.endpoint is not None and not _is_url(job.endpoint):
         raise UsageError(f"--endpoint {job.endpoint}: give a URL, as http://127.0.0.1:8000/v1")
+    if job.key_variable == "":
+        raise UsageError("--key-variable '': name the environment's variable that holds the key, "
+                         "or give none for a server without keys")  # fmt: skip
     if how.engine == "labels" and job.against == "each":
         raise UsageError("--against each: people's verdicts name no opponent; give one")

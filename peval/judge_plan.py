@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from peval.bases import load_base
-from peval.errors import BaseModelError, DataError, JudgeError, RunError, UsageError
-from peval.judge_job import Judging, judge_of
+from peval.errors import DataError, RunError, UsageError
+from peval.judge_job import Judging, judge_of, local_base
 from peval.judging.judges import Judge
 from peval.judging.opponents import BASE
 from peval.judging.people import matched, read_verdicts
@@ -244,14 +243,7 @@ def _same_base(how: Judge, manifest: Mapping[str, Any]) -> bool:
     tells (what is tuned is named after it).
     """
     base = manifest["base"]
-    if how.engine == "local" and _local_sha256(how) == base["sha256"]:
+    if how.engine == "local" and local_base(how).sha256 == base["sha256"]:
         return True
     names = [_TUNED.sub("", Path(str(name)).name.lower()) for name in (how.model, base["name"])]
     return names[0] == names[1] != ""
-
-
-def _local_sha256(how: Judge) -> str:
-    try:
-        return load_base(how.model).sha256
-    except BaseModelError as error:
-        raise JudgeError(f"{how.name}: {str(error).replace('--base', '--model', 1)}") from error

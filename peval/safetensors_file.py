@@ -24,6 +24,7 @@ from peval.strict_json import parse_object, show
 MAX_HEADER_BYTES = 20_000_000
 _CHUNK_BYTES = 1 << 24
 _MAX_DIMENSION = 1 << 62
+_LFS = b"version "  # what a pointer begins with; as a header's length it would be 2e18 bytes
 _MAX_NAME = 1000  # characters; names are taken apart at every dot
 
 _BITS = {
@@ -127,7 +128,11 @@ def _header_bytes(path: Path, error: type[PevalError]) -> tuple[bytes, int, int]
     try:
         with path.open("rb") as file:
             file_bytes = path.stat().st_size
-            n_header_bytes = int.from_bytes(file.read(8), "little")
+            start = file.read(8)
+            if start == _LFS:
+                raise error(f"{path}: a Git LFS pointer in the place of the file; fetch it with "
+                            "`git lfs pull`")  # fmt: skip
+            n_header_bytes = int.from_bytes(start, "little")
             _check_header_length(path, n_header_bytes, file_bytes, error)
             return file.read(n_header_bytes), 8 + n_header_bytes, file_bytes
     except OSError as fault:

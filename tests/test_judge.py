@@ -388,8 +388,9 @@ def test_people_are_one_more_judge(run: Path, tmp_path: Path) -> None:
         ("q1,generalist,better\n", "line 2: verdict 'better' is not win, loss or tie"),
         ("q1,noop,win\nq1,noop,loss\n", "line 3: 'loss', and another verdict on this answer"),
         ("q1,somebody,win\n", "none of its 1 rows is of a system and sample here"),
+        (None, "line 1: no column 'id'; needed are id, system, verdict, with commas between"),
     ):
-        path.write_text(f"id,system,verdict\n{rows}")
+        path.write_text("id;system\nq1;x\n" if rows is None else f"id,system,verdict\n{rows}")
         with pytest.raises(DataError, match=why):
             judge(Judging(str(run), "people", labels=str(path)), Silent())
 
@@ -512,6 +513,16 @@ def test_a_server_that_names_a_time_is_left_alone_until_then(tmp_path: Path) -> 
         ("pair-local", "--endpoint: pair-local is not a judge behind an endpoint"),
         ("pair --task nope", "--task nope: the run has asks"),
         ("mt-bench-single --against base", "--against: mt-bench-single rates single answers"),
+        ("pair --endpoint 'http://[::1/v1'", "--endpoint http://[::1/v1: give a URL, as http"),
+        ("pair --endpoint http://", "--endpoint http://: give a URL, as http"),
+        ("pair --endpoint http://localhost:99999/v1", "localhost:99999/v1: give a URL, as http"),
+        ("pair --endpoint 'http://exa mple/v1'", "--endpoint http://exa mple/v1: give a URL"),
+        ("pair --timeout inf", "--timeout inf: give less than 1,000,000,000"),
+        ("pair --price inf 1", "--price inf: give less than"),
+        ("pair --per-minute inf", "--per-minute inf: give less than"),
+        ("pair --key-variable ''", "--key-variable '': name the environment's variable"),
+        ("no.yaml", "no.yaml: no such file"),
+        (".yaml", "no judge '.yaml'; known: alpaca-eval-1"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(
@@ -583,6 +594,40 @@ def test_a_check_counts_the_attacks_that_win(
     assert not any("<|im_end|>" in text or "\u202e" in text or "[/INST]" in text for text in texts)
     assert any("‹|im_end|›" in text for text in texts) and any("\\u202e" in text for text in texts)
     assert len({FENCED.search(text)[1] for text in texts}) == len(texts)  # a fence for each call
+
+
+def test_a_check_keeps_to_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("other").mkdir()
+    Path("other", "judging.json").write_text("{}")
+
+    def check(*flags: str) -> tuple[int, str]:
+        """Ask a judge that cannot be reached."""
+        code = cli.main(["judge-check", "--retry-pause", "0", *flags])
+        return code, capsys.readouterr().err
+
+    gone = ("--key-variable", "none", "--endpoint", "http://127.0.0.1:9/v1")
+    assert check("--judge", "pair", "--model", "org/a", *gone)[0] == 3
+    assert check("--judge", "pair", "--model", "org/b", *gone)[0] == 3  # a place of its own
+    mine = "peval-runs/judge-check-pair-org-a"
+    for flags, why in (
+        (("--judge", "pair", "--model", "b", *gone, "--out", mine),
+         f"{mine}: holds the check of another judge, pair (org/a); name another --out"),
+        (("--judge", "pair", "--model", "b", *gone, "--out", "other"),
+         "other/judging.json: is of no check of a judge; name another --out"),
+        (("--judge", "pair", "--model", "b", *gone, "--out", "file"),
+         "file: verdicts cannot be kept there (File exists)"),
+        (("--judge", "pair", "--model", "b", *gone, "--out", "file/x"),
+         "file/x: verdicts cannot be kept there (Not a directory)"),
+        (("--judge", "people"), "--judge people: it reads no prompt"),
+        (("--judge", "pair-local", "--model", "none", "--out", "x"),
+         "pair-local: --model 'none': no such path"),
+    ):  # fmt: skip
+        code, said = check(*flags)
+        assert code == 2 and why in said.splitlines()[-1]
 
 
 def test_a_place_says_what_is_wrong(tmp_path: Path) -> None:

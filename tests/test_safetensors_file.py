@@ -54,7 +54,12 @@ def test_largest_magnitude(dtype: str) -> None:
 
 FAULTS = {
     "empty": (b"", None, "too short"),
-    "text": (b"version https://git-lfs.github.com/spec/v1\n" * 4, None, "not safetensors"),
+    "a pointer": (
+        b"version https://git-lfs.github.com/spec/v1\n",
+        None,
+        "fetch it with `git lfs pull`",
+    ),
+    "text": (b"# A model\n" * 4, None, "not safetensors"),
     "header over the limit": ((32_000_001).to_bytes(8, "little") + b"{}" * 9, None, "limit"),
     "header cut": ((500).to_bytes(8, "little") + b'{"a": {}', None, "within its header"),
     "not JSON": (b"{]", b"", "not valid JSON"),

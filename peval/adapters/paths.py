@@ -75,7 +75,7 @@ def _expand_one(pattern: str) -> list[Path]:
         found = [a for p in sorted(matched, key=_natural) if p.is_dir() for a in _named(p)]
         if not found:
             raise AdapterError(
-                f"--adapters {pattern!r}: no {CONFIG_FILE} in the {len(matched)} paths it matches"
+                f"--adapter {pattern!r}: no {CONFIG_FILE} in the {len(matched)} paths it matches"
             )
         return found
     path = hub.resolve(pattern, "--adapter", AdapterError)

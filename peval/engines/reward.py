@@ -33,15 +33,20 @@ class RewardEngine:
             return
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers.utils.logging import disable_progress_bar
 
+        disable_progress_bar()  # the terminal is that of the judging's own progress
         try:
             tokenizer = AutoTokenizer.from_pretrained(self._model)
             model, told = AutoModelForSequenceClassification.from_pretrained(
                 self._model, output_loading_info=True
             )
         except (OSError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise JudgeError(f"reward model {self._model}: cannot be loaded ({reason})") from error
+            reason = " ".join(str(error).split()).partition(". ")[0][:200]
+            raise JudgeError(
+                f"reward model {self._model}: cannot be loaded ({reason}); give --model a local "
+                "path, or a hub id that can be reached"
+            ) from error
         if missing := sorted(told["missing_keys"]):  # transformers draws them at random
             raise JudgeError(
                 f"reward model {self._model}: has no head for a reward ({missing[0]} is missing)"

@@ -113,6 +113,8 @@ def load_judge(name: str) -> Judge:
         Unknown, malformed, or a prompt with a field that the judge does not have.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else shipped("judges") / f"{name}.yaml"
+    if path.suffix and name == str(path) and not path.is_file():
+        raise JudgeError(f"{name}: {'not a file' if path.exists() else 'no such file'}")
     if not path.is_file():
         raise JudgeError(f"no judge {name!r}; known: {', '.join(judge_names())}, or give a .yaml")
     try:

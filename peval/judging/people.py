@@ -15,6 +15,8 @@ from peval.types import Request
 Row = tuple[str | None, str, str, int | None]
 """Task, system, sample id and which of several answers it is; None where the file does not say."""
 
+_COLUMNS = ("id", "system", "verdict")
+
 
 def read_verdicts(path: Path, judge: Judge) -> dict[Row, str]:
     """Read a file with ``id``, ``system`` and ``verdict``, and ``task`` where ids need it.
@@ -29,16 +31,23 @@ def read_verdicts(path: Path, judge: Judge) -> dict[Row, str]:
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows, columns = list(reader), list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV ({error})") from error
+    if lacking := [name for name in _COLUMNS if name not in columns]:
+        listed = ", ".join(columns)[:80] or "nothing"
+        raise DataError(
+            f"{path}: line 1: no column {lacking[0]!r}; needed are {', '.join(_COLUMNS)}, with "
+            f"commas between, and found is {listed!r}"
+        )
     found: dict[Row, str] = {}
     for at, row in enumerate(rows, start=2):
         where = f"{path}: line {at}"
         try:
-            name, system, verdict = (row[c].strip() for c in ("id", "system", "verdict"))
-        except (KeyError, AttributeError):
-            raise DataError(f"{where}: needs id, system and verdict") from None
+            name, system, verdict = (row[c].strip() for c in _COLUMNS)
+        except AttributeError:
+            raise DataError(f"{where}: needs {', '.join(_COLUMNS)}") from None
         if judge.kind == "pairwise" and verdict.lower() not in ("win", "loss", "tie"):
             raise DataError(f"{where}: verdict {verdict!r} is not win, loss or tie")
         task, draw = ((row.get(c) or "").strip() or None for c in ("task", "draw"))

@@ -48,8 +48,12 @@ class Place:
 
     def write(self, about: Mapping[str, Any]) -> None:
         """Replace the description at once."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.about, dict(about))
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.about, dict(about))
+        except OSError as error:
+            why = error.strerror or str(error)
+            raise RunError(f"{self.path}: verdicts cannot be kept there ({why})") from error
 
     @property
     def judge(self) -> Judge:
