@@ -134,7 +134,11 @@ def test_a_judge_that_always_says_a_is_exposed(run: Path, reported: None) -> Non
     assert any("'colon' wins 50.0 %" in why for why in one["why_no_headline"])
     found = load_results(run / "results.json")
     assert found.estimate(one["name"], "win_rate", "generalist").value is None
-    assert "No headline figure." in (run / "report.md").read_text()
+    report = (run / "report.md").read_text()
+    assert "No headline figure." in report
+    first = next(line for line in report.splitlines() if line.startswith("- "))
+    assert first.startswith(f"- **No headline figure** of `{one['name']}`: ")
+    assert one["why_no_headline"][0] in first
 
 
 def test_a_judge_that_likes_length_is_exposed(run: Path) -> None:

@@ -192,6 +192,13 @@ def test_the_report_says_how_many_were_judged(run: Path, reported: None) -> None
     assert "36 of 36 answers judged (3 to each of 12 items)" in terminal(results)
 
 
+def test_a_figure_that_is_not_believed_is_no_table_of_dashes(run: Path, reported: None) -> None:
+    judged(run, longer)
+    text = (run / "report.md").read_text()
+    assert "- **No headline figure** of `asks by pair-vs-base-" in text
+    assert "## Kept and lost" not in text
+
+
 def test_each_conversation_is_judged_turn_by_turn(tmp_path: Path) -> None:
     rows = [{"id": f"t{n}", "turns": [f"Name {n}", "Why?"]} for n in range(4)]
     run = answered(tmp_path / "run", rows)

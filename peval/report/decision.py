@@ -28,6 +28,16 @@ def decision(view: View) -> tuple[Text, ...]:
     return (*found[: N_SENTENCES - 1], (spoilt,))
 
 
+def _not_believed(view: View) -> Iterator[Text]:
+    """Say which judges' figures are none, and why."""
+    found = [one for one in view.results.judged.get("sections", []) if one["why_no_headline"]]
+    if found:
+        first, *others = found
+        more = f" (nor of {counted(len(others), 'other task')} judged)" if others else ""
+        why = str(first["why_no_headline"][0])
+        yield (Strong("No headline figure"), " of ", Code(first["name"]), f"{more}: {why}.")
+
+
 def _gains(view: View) -> Iterator[Text]:
     """Say which adapters are better than the base, the one that gains most with its numbers."""
     winners = [a for a in view.adapters if view.better(a) and not view.worse(a)]
@@ -138,5 +148,5 @@ def _share(n: int, n_tasks: int) -> str:
 
 
 SENTENCES: tuple[Callable[[View], Iterator[Text]], ...] = (
-    _gains, _losses, _mixed, recalled, _same, _kept, in_short, _undecided, _alone,
+    _not_believed, _gains, _losses, _mixed, recalled, _same, _kept, in_short, _undecided, _alone,
 )  # fmt: skip

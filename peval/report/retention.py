@@ -40,7 +40,7 @@ def margin_of(task: dict[str, Any]) -> float:
 def sections(view: View) -> Iterator[Section]:
     """Yield the section, where an adapter was compared with the base."""
     tasks = [t for t in view.skills if is_share(headline(t))]
-    if not any(view.comparison(t["name"], headline(t), a) for t in tasks for a in view.adapters):
+    if not any(verdicts(view).values()):
         return
     first, *rest = retention_tables(view, tasks)
     parts: list[Part] = [Paragraph(_how(tasks)), first]
