@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from types import NoneType
 from typing import Any
 
@@ -81,10 +82,13 @@ def _troubles(
     limited = task.settings.get("probe") != "extraction"
     return {
         "n_truncated": [limited and any(map(_was_truncated, said)) for said in answered.said],
-        "n_prompts_cut": [any(one.prompt_was_cut for one in asked) for asked in answered.asked],
+        "n_prompts_cut": [any(map(_PROMPT_WAS_CUT, asked)) for asked in answered.asked],
         "n_empty": [any(map(_is_empty, said)) for said in answered.said],
         "n_unparsed": [score is not None and score.status == "unparsed" for score in scores],
     }
+
+
+_PROMPT_WAS_CUT = attrgetter("prompt_was_cut")
 
 
 def _was_truncated(answer: Completion | None) -> bool:

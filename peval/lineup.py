@@ -18,7 +18,10 @@ from peval.types import Answered, Asked, Sample, Score, Task
 Systems = dict[str | None, Answers]
 
 SAMPLES_AT_ONCE = 1_000
-"""So few that a processor's cache holds what is known of them while it becomes columns."""
+"""So few that a processor's cache holds what is known of them while it becomes columns.
+
+Their scores are stored together: another number scores every run anew.
+"""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import time
 from binascii import hexlify
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -50,8 +51,11 @@ ENCODER = json.JSONEncoder(default=asdict, separators=(",", ":"))
 
 T = TypeVar("T")
 
-_Columns = tuple[bytearray, list[str], list[tuple[int, int | None, int, int]]]
-"""Keys, sample ids, and whether the prompt was cut, the choices, the part, the decoding."""
+_Kind = tuple[bool, tuple[tuple[int, ...], ...], int, int]
+"""A `Posed` without key and sample: whether the prompt was cut, the choices, the part, n."""
+
+_Columns = tuple[bytearray, list[str], list[_Kind]]
+"""Keys, sample ids and the rest of requests."""
 
 
 class Store:
@@ -149,15 +153,11 @@ class Store:
 
         Without prompts: what scoring needs.
         """
-        offers = {row: _offer(v)[0] for row, v in self._shared("requests", "choices", task)}
-        n = {row: _decoding(v).n for row, v in self._shared("requests", "decoding", task)}
         for adapter, (keys, samples, kinds) in self._posed(task).items():
             hexed = keys.hex()
             each = (hexed[start : start + 64] for start in range(0, len(hexed), 64))
-            posed = [
-                Posed(key, sample, bool(cut), offers.get(offer or 0, ()), part, n[how])
-                for key, sample, (cut, offer, part, how) in zip(each, samples, kinds, strict=True)
-            ]
+            rows = zip(each, samples, kinds, strict=True)
+            posed = [Posed(key, sample, *kind) for key, sample, kind in rows]
             found: dict[str, Asked] = dict(zip(samples, zip(posed, strict=True), strict=True))
             if len(found) < len(posed):  # samples of several parts
                 found = {}
@@ -167,18 +167,24 @@ class Store:
 
     def _posed(self, task: str) -> dict[str | None, _Columns]:
         """Return a task's requests by system, in one pass: a plan asks systems in turn."""
-        systems: dict[str | None, _Columns] = {}
-        known: dict[Any, Any] = {}  # what is equal is one object
+        offers = {row: _offer(v)[0] for row, v in self._shared("requests", "choices", task)}
+        n = {row: _decoding(v).n for row, v in self._shared("requests", "decoding", task)}
+        systems: dict[str | None, _Columns] = defaultdict(lambda: (bytearray(), [], []))
+        names: dict[str, str] = {}  # what is equal is one object
+        known: dict[tuple[int, int | None, int, int], _Kind] = {}
         with one_line_errors(self._path, self._n_acknowledged):
-            for adapter, key, sample, *kind in self._db.execute(
+            for adapter, key, sample, cut, offer, part, how in self._db.execute(
                 "SELECT adapter, key, sample_id, prompt_was_cut, choices, part, decoding "
                 "FROM requests WHERE task = ? ORDER BY position",
                 (task,),
             ):
-                keys, samples, kinds = systems.setdefault(adapter, (bytearray(), [], []))
+                row = (cut, offer, part, how)
+                if row not in known:
+                    known[row] = (bool(cut), offers.get(offer, ()), part, n[how])
+                keys, samples, kinds = systems[adapter]
                 keys += key
-                samples.append(known.setdefault(sample, sample))
-                kinds.append(known.setdefault(tuple(kind), tuple(kind)))
+                samples.append(names.setdefault(sample, sample))
+                kinds.append(known[row])
         return systems
 
     def add(self, completion: Completion) -> list[str]:
