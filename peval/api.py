@@ -234,7 +234,8 @@ def score_predictions(
     >>> results.estimate("sums", "exact_match", "theirs").value
     1.0
     """
-    from peval.predictions import chosen_task, import_predictions, named_files
+    from peval.prediction_files import named_files
+    from peval.predictions import chosen_task, import_predictions
 
     if not predictions:
         raise UsageError("nothing to score: give a file of predictions")

@@ -13,28 +13,33 @@ from binascii import hexlify
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict
 from itertools import chain, compress, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import msgspec
 import zstandard
 
 from peval.errors import RunError
+from peval.rows import (
+    COMPLETIONS,
+    SCORES,
+    as_json,
+    completion_fields,
+    decoded,
+    decoding_of,
+    instruction_of,
+    offer_fields,
+    offer_of,
+    sample_fields,
+    sample_of,
+    score_fields,
+)
 from peval.sqlite_file import one_line_errors, open_or_create, open_read_only
 from peval.types import (
     Asked,
     Completion,
-    Decoding,
-    Example,
-    Instruction,
-    Labelling,
-    Likelihood,
-    Message,
     Posed,
-    Query,
     Request,
     Sample,
     Score,
@@ -44,10 +49,6 @@ COMMIT_ROWS = 256
 COMMIT_EVERY_S = 1.0
 KEYS_PER_QUERY = 500
 SCAN_ABOVE_KEYS = 10_000
-
-COMPLETIONS = msgspec.json.Decoder(Completion)
-SCORES = msgspec.json.Decoder(Score)
-ENCODER = json.JSONEncoder(default=asdict, separators=(",", ":"))
 
 T = TypeVar("T")
 
@@ -115,18 +116,11 @@ class Store:
             "SELECT task, sample_id, instruction, body FROM samples ORDER BY position"
         )
         instructions = {
-            row: _instruction(value) for row, value in self._shared("samples", "instruction")
+            row: instruction_of(value) for row, value in self._shared("samples", "instruction")
         }
         found: dict[str, dict[str, Sample]] = {}
         for task, sample_id, row, body in rows:
-            fields = self._unpack(body)
-            fields |= {name: tuple(fields[name]) for name in ("targets", "choices")}
-            fields["queries"] = tuple(map(_query_noun, fields["queries"]))
-            fields["follow_ups"] = tuple(fields.get("follow_ups", ()))
-            if labelling := fields.get("labelling"):
-                words = tuple(labelling["words"])
-                fields["labelling"] = Labelling(**{**labelling, "words": words})
-            sample = Sample(id=sample_id, instruction=instructions.get(row), **fields)
+            sample = sample_of(sample_id, instructions.get(row), self._unpack(body))
             found.setdefault(task, {})[sample_id] = sample
         return found
 
@@ -137,8 +131,8 @@ class Store:
             "FROM requests ORDER BY position"
         )
         prompts = {row: tuple(value) for row, value in self._shared("requests", "prompt")}
-        decodings = {row: _decoding(value) for row, value in self._shared("requests", "decoding")}
-        offers = {row: _offer(value) for row, value in self._shared("requests", "choices")}
+        decodings = {row: decoding_of(value) for row, value in self._shared("requests", "decoding")}
+        offers = {row: offer_of(value) for row, value in self._shared("requests", "choices")}
         return [
             Request(
                 key.hex(), task, sample, adapter, prompts[prompt], decodings[how], bool(cut),
@@ -167,8 +161,8 @@ class Store:
 
     def _posed(self, task: str) -> dict[str | None, _Columns]:
         """Return a task's requests by system, in one pass: a plan asks systems in turn."""
-        offers = {row: _offer(v)[0] for row, v in self._shared("requests", "choices", task)}
-        n = {row: _decoding(v).n for row, v in self._shared("requests", "decoding", task)}
+        offers = {row: offer_of(v)[0] for row, v in self._shared("requests", "choices", task)}
+        n = {row: decoding_of(v).n for row, v in self._shared("requests", "decoding", task)}
         systems: dict[str | None, _Columns] = defaultdict(lambda: (bytearray(), [], []))
         names: dict[str, str] = {}  # what is equal is one object
         known: dict[tuple[int, int | None, int, int], _Kind] = {}
@@ -201,7 +195,7 @@ class Store:
         """Commit what waits and return its keys; if that fails it still waits."""
         if not self._waiting:
             return []
-        rows = [(bytes.fromhex(c.key), self._pack(_completion_fields(c))) for c in self._waiting]
+        rows = [(bytes.fromhex(c.key), self._pack(completion_fields(c))) for c in self._waiting]
         failed = [c.finish_reason == "error" for c in self._waiting]
         with self._transaction():
             self._db.executemany(
@@ -234,7 +228,7 @@ class Store:
             for rows in self._look_up("key, body", table, wanted - found.keys()):
                 # A completion's key is that of its row.
                 lines = [b'{"key":"%s",%s' % (hexlify(k), self._json(b)[1:]) for k, b in rows]
-                found |= {one.key: one for one in _decoded(b"\n".join(lines), COMPLETIONS)}
+                found |= {one.key: one for one in decoded(b"\n".join(lines), COMPLETIONS)}
         return found
 
     def reuse(self, other: Path, keys: Iterable[str]) -> int:
@@ -255,7 +249,7 @@ class Store:
         """Commit lots of scores under keys of their own, 256 lots at a time; later ones replace."""
         for batch in _batched(rows, COMMIT_ROWS):
             packed = [
-                (bytes.fromhex(key), self._pack(*map(_score_fields, scores)))
+                (bytes.fromhex(key), self._pack(*map(score_fields, scores)))
                 for key, scores in batch
             ]
             with self._transaction():
@@ -264,7 +258,7 @@ class Store:
     def scores(self, keys: Iterable[str]) -> dict[str, list[Score]]:
         """Lots of scores by the keys that they were added under."""
         return {
-            key.hex(): _decoded(self._json(body), SCORES)
+            key.hex(): decoded(self._json(body), SCORES)
             for rows in self._look_up("key, body", "scores", set(keys))
             for key, body in rows
         }
@@ -318,7 +312,7 @@ class Store:
     def _share(self, value: object, seen: dict[object, int]) -> int:
         """Row of a value that many rows have in common; ``seen`` saves asking for it again."""
         if value not in seen:
-            digest = hashlib.sha256(_json(value)).digest()
+            digest = hashlib.sha256(as_json(value)).digest()
             self._db.execute(
                 "INSERT OR IGNORE INTO shared (digest, body) VALUES (?, ?)",
                 (digest, self._pack(value)),
@@ -340,21 +334,8 @@ class Store:
         self, task: str, sample: Sample, seen: dict[object, int]
     ) -> tuple[str, str, bytes, int | None, bytes]:
         row = None if sample.instruction is None else self._share(sample.instruction, seen)
-        fields: dict[str, object] = {
-            "input": sample.input,
-            "targets": sample.targets,
-            "cluster": sample.cluster,
-            "category": sample.category,
-            "choices": sample.choices,
-            "queries": sample.queries,
-        }
-        if sample.problem:
-            fields["problem"] = sample.problem
-        if sample.labelling:
-            fields["labelling"] = sample.labelling
-        if sample.follow_ups:
-            fields["follow_ups"] = sample.follow_ups
-        digest = hashlib.sha256(_json([fields, row])).digest()
+        fields = sample_fields(sample)
+        digest = hashlib.sha256(as_json([fields, row])).digest()
         return task, sample.id, digest, row, self._pack(fields)
 
     def _request_row(
@@ -368,7 +349,7 @@ class Store:
             self._share(request.prompt_token_ids, seen),
             self._share(request.decoding, seen),
             request.prompt_was_cut,
-            self._share(_offer_fields(request), seen) if request.choices else None,
+            self._share(offer_fields(request), seen) if request.choices else None,
             request.part,
         )
 
@@ -382,7 +363,7 @@ class Store:
             )
 
     def _pack(self, *values: object) -> bytes:
-        packed: bytes = self._compressor.compress(b"\n".join(map(_json, values)))
+        packed: bytes = self._compressor.compress(b"\n".join(map(as_json, values)))
         return packed
 
     def _unpack(self, body: bytes) -> Any:
@@ -401,72 +382,3 @@ def _batched(items: Iterable[T], size: int) -> Iterator[list[T]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch
-
-
-def _json(value: object) -> bytes:
-    return ENCODER.encode(value).encode("ascii")
-
-
-def _instruction(fields: dict[str, Any]) -> Instruction:
-    return Instruction(fields["definition"], tuple(Example(**one) for one in fields["examples"]))
-
-
-def _query_noun(fields: dict[str, Any]) -> Query:
-    decoding = fields["decoding"] and _decoding(fields["decoding"])
-    plain = fields["plain"] and _query_noun(fields["plain"])
-    turns = tuple(Message(**turn) for turn in fields["turns"])
-    texts = {name: tuple(fields[name]) for name in ("continuations", "shots", "passages")}
-    return Query(**{**fields, **texts, "decoding": decoding, "turns": turns, "plain": plain})
-
-
-def _decoding(fields: dict[str, Any]) -> Decoding:
-    return Decoding(**{**fields, "stop": tuple(fields["stop"])})
-
-
-def _offer_fields(request: Request) -> tuple[object, ...]:
-    """Return what a request's choices are stored as; a word in front says what is special."""
-    kind = "moments" if request.with_moments else "head" if request.of_head else ""
-    return (kind, request.choices) if kind else request.choices
-
-
-def _offer(value: list[Any]) -> tuple[tuple[tuple[int, ...], ...], str]:
-    kind = value[0] if isinstance(value[0], str) else ""
-    return tuple(map(tuple, value[1] if kind else value)), kind
-
-
-def _completion_fields(completion: Completion) -> dict[str, object]:
-    return {
-        "text": completion.text,
-        "token_ids": completion.token_ids,
-        "finish_reason": completion.finish_reason,
-        "error": completion.error,
-        "likelihoods": list(map(_likelihood_fields, completion.likelihoods)),
-        "more": completion.more,
-    }
-
-
-def _likelihood_fields(one: Likelihood) -> tuple[object, ...]:
-    moments = () if one.moments is None else ((one.moments.means, one.moments.deviations),)
-    return (one.logprobs, one.is_greedy, *moments)
-
-
-def _score_fields(score: Score) -> dict[str, object]:
-    return {
-        "key": score.key,
-        "values": dict(score.values),
-        "status": score.status,
-        "extracted": score.extracted,
-        "why": score.why,
-        "judged": score.judged,
-    }
-
-
-def _decoded(lines: bytes, decoder: msgspec.json.Decoder[T]) -> list[T]:
-    """Return the nouns of JSON, one a line.
-
-    What JSON does not have but Python writes (NaN, infinities, halves of surrogates), Python reads.
-    """
-    try:
-        return decoder.decode_lines(lines)
-    except msgspec.DecodeError:
-        return [msgspec.convert(json.loads(line), decoder.type) for line in lines.splitlines()]

@@ -16,7 +16,8 @@ from peval.cli import main
 from peval.conclude import conclude
 from peval.datasets import bbh, gsm8k
 from peval.errors import DataError, TaskError, UsageError
-from peval.predictions import chosen_task, import_predictions, named_files, read_predictions
+from peval.prediction_files import named_files, read_predictions
+from peval.predictions import chosen_task, import_predictions
 
 ROWS = [{"id": name, "input": f"{name}?", "output": name.upper()} for name in "abc"]
 
