@@ -31,6 +31,7 @@ from peval.types import Completion, Drawn, Query, Sample
 
 pytestmark = [
     pytest.mark.timeout(400),
+    pytest.mark.usefixtures("one_thread"),
     pytest.mark.skipif(not importlib.util.find_spec("lm_eval"), reason="lm-eval is not installed"),
 ]
 ADAPTER = str(TOY / "adapters" / "generalist")
