@@ -380,7 +380,7 @@ FILE_FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "zeros": (overwrite(File, bytes(4096)), "not valid JSON"),
     "header too large": (sparse, "over the limit"),
     "a million tensors": (million_tensors, "over the limit"),
-    "LFS pointer": (overwrite(File, b"version https://git-lfs.github.com/spec/v1"), "not safe"),
+    "LFS pointer": (overwrite(File, b"version https://git-lfs.github.com/spec/v1"), "LFS pointer"),
     "pickle": (only_pickle, "adapter_model.bin: a pickle file"),
     "no weights": (lambda p: (p / File).unlink(), f"{File}: no such file"),
     "weights are a pipe": (pipe(File), f"{File}: no such file"),
