@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from peval.results import Results, load_results
 from peval.run import OpenEngine, run
 from peval.rundir import PLANNED, REPEATED, RunDir
 from peval.scorers.text import SCORER_VERSION
+from peval.spelling import meant
 from peval.store import Store
 from peval.types import Engine
 
@@ -103,8 +103,8 @@ def job_of(
     settings = dict(options)
     for name in options:
         if name not in Job.__dataclass_fields__:
-            near = difflib.get_close_matches(name, Job.__dataclass_fields__)
-            raise UsageError(f"peval.score has no option {name!r}; nearest: {near}")
+            near = meant(name, Job.__dataclass_fields__)
+            raise UsageError(f"peval.score has no option {name!r}; {near}")
         if isinstance(options[name], list):
             settings[name] = tuple(options[name])
     suites = (suite,) if isinstance(suite, str) else tuple(suite)
@@ -372,8 +372,8 @@ def judge(
 
     for name in options:
         if name not in Judging.__dataclass_fields__:
-            near = difflib.get_close_matches(name, Judging.__dataclass_fields__)
-            raise UsageError(f"peval.judge has no option {name!r}; nearest: {near}")
+            near = meant(name, Judging.__dataclass_fields__)
+            raise UsageError(f"peval.judge has no option {name!r}; {near}")
     return ask(Judging(str(run), judge, against, **options), progress or Silent())
 
 

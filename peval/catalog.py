@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from peval.errors import TaskError
 from peval.shipped import shipped
+from peval.spelling import meant
 from peval.types import Chat, Decoding, Profile, Task
 
 Noun = TypeVar("Noun", Task, Profile, Decoding, Chat)
@@ -114,9 +114,7 @@ def select(suite_names: Sequence[str], names: Sequence[str], profile: str | None
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> TaskError:
     """Return the error for an unknown name, with the nearest ones."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
-    return TaskError(f"no {kind} named {name!r}; did you mean {', '.join(near)}?")
+    return TaskError(f"no {kind} named {name!r}; {meant(name, known)}")
 
 
 def _lm_eval_task(name: str) -> Task:
@@ -217,9 +215,7 @@ def _check_keys(body: object, known: set[str], where: str) -> None:
         raise TaskError(f"{where}: expected a mapping of keys to values")
     for key in body:
         if key not in known:
-            near = difflib.get_close_matches(str(key), sorted(known), n=1)
-            hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(sorted(known))}"
-            raise TaskError(f"{where}: unknown key {key!r}{hint}")
+            raise TaskError(f"{where}: unknown key {key!r}; {meant(str(key), known)}")
 
 
 def _list_of_strings(value: object, where: str) -> list[str]:

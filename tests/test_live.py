@@ -48,7 +48,7 @@ def test_what_a_live_engine_has_room_for(wanted: EngineSpec, why: str | None) ->
 def test_options_of_a_scorer_are_checked_at_once() -> None:
     with pytest.raises(UsageError, match="no option 'adapters'"):
         peval.Scorer(suite="superni", adapters=["a"])
-    with pytest.raises(UsageError, match=r"no option 'limt'; nearest: \['limit'\]"):
+    with pytest.raises(UsageError, match=r"no option 'limt'; did you mean limit"):
         peval.Scorer(suite="superni", limt=3)
 
 

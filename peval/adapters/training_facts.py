@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from peval.adapters.facts import training
 from peval.adapters.weights import BOTTLENECKS_FILE, WEIGHTS_FILE
 from peval.errors import AdapterError, UsageError
 from peval.safetensors_file import read_header
+from peval.spelling import meant
 from peval.strict_json import read_object
 from peval.types import Adapter
 
@@ -65,8 +65,7 @@ def read_facts(path: Path, names: Sequence[str]) -> dict[str, Facts]:
     found: dict[str, Facts] = {}
     for where, name, fields in rows:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=3) or list(names[:3])
-            raise UsageError(f"{where}: no adapter {name!r} here; did you mean {', '.join(near)}?")
+            raise UsageError(f"{where}: no adapter {name!r} here; {meant(name, names)}")
         if name in found:
             raise UsageError(f"{where}: the adapter {name!r} stands there twice")
         found[name] = {key: _fact(key, value, f"{where}, {key}") for key, value in fields.items()}

@@ -6,7 +6,6 @@ Written for lm_eval 0.4.13 (github.com/EleutherAI/lm-evaluation-harness).
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -17,6 +16,7 @@ from typing import Any
 from peval.bridges import lm_eval_index
 from peval.bridges.lm_eval_index import MISSING
 from peval.errors import DataError, TaskError, UsageError
+from peval.spelling import meant
 
 PREFIX = "lm-eval:"
 SETTINGS = (
@@ -96,9 +96,8 @@ def _load(name: str, settings_text: str) -> dict[str, Any]:
         with _foreign_code(bool(settings.get("allow_task_code"))):
             found: dict[str, Any] = manager.load([name])
     except KeyError:
-        known = [*manager.all_tasks]
-        near = ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4))
-        raise TaskError(f"lm-eval has no task {name!r}; nearest: {near or 'none'}") from None
+        near = meant(name, manager.all_tasks)
+        raise TaskError(f"lm-eval has no task {name!r}; {near}") from None
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise DataError(f"lm-eval's {name}: its data cannot be loaded ({reason})") from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from peval.errors import TaskError
+from peval.spelling import meant
 from peval.types import Sample
 
 TASK_LISTS = {"test": "test", "xlingual-test": "test", "in-task": "train", "train": "train"}
@@ -71,10 +71,9 @@ def matching(names: Sequence[str], patterns: Sequence[str] | None) -> list[str]:
         return list(names)
     for pattern in patterns:
         if not any(_matches(name, pattern) for name in names):
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3) or sorted(names)[:3]
             raise TaskError(
                 f"no Super-NaturalInstructions task matches '{pattern}' among {len(names)}; "
-                f"nearest: {', '.join(near)}"
+                f"{meant(pattern, names)}"
             )
     return matching_any(names, patterns)
 

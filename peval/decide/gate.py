@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from peval.families import LEVEL
 from peval.metrics import is_share
 from peval.results import Results, load_results
 from peval.rundir import RunDir
+from peval.spelling import meant
 from peval.stats import Interval, retention
 from peval.types import Comparison, Estimate
 
@@ -106,8 +106,7 @@ def _checks(results: Results, rule: Rule, where: str) -> Iterator[Check]:
 def _known(name: str, names: Iterable[str], where: str) -> None:
     listed = list(names)
     if name not in listed:
-        near = difflib.get_close_matches(name, listed, n=3, cutoff=0.4) or listed
-        raise UsageError(f"{where} {name!r} is not in the run; did you mean {', '.join(near)}?")
+        raise UsageError(f"{where} {name!r} is not in the run; {meant(name, listed)}")
 
 
 def _floor(rule: Rule, adapter: str, e: Estimate) -> Check:

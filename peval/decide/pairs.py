@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from peval.decide.runs import FinishedRun, Scores
 from peval.errors import RunError, UsageError
 from peval.signature import unlike
+from peval.spelling import meant
 from peval.types import CONTROL, HF
 
 BASE = "base"
@@ -180,8 +180,7 @@ def _run_named(runs: Sequence[FinishedRun], name: str, systems: Sequence[System]
         if name in (run.name, str(run.path)):
             return run
     known = [*dict.fromkeys(s.name for s in systems), *(s.label for s in systems)]
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known[:5]
-    raise UsageError(f"--against {name}: no such adapter or run; did you mean {', '.join(near)}?")
+    raise UsageError(f"--against {name}: no such adapter or run; {meant(name, known)}")
 
 
 def _different(label: str, how: str) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from peval.errors import UsageError
+from peval.spelling import meant
 
 Kind = Literal["floor", "gain", "margin"]
 KINDS: tuple[Kind, ...] = ("floor", "gain", "margin")
@@ -57,8 +57,7 @@ def _rule(fields: Any, where: str) -> Rule:
         raise UsageError(f"{where}: expected keys and values")
     for key in fields:
         if key not in KEYS:
-            near = difflib.get_close_matches(str(key), KEYS, n=1) or KEYS
-            raise UsageError(f"{where}: unknown key {key!r}; did you mean {', '.join(near)}?")
+            raise UsageError(f"{where}: unknown key {key!r}; {meant(str(key), KEYS)}")
     if not fields.get("task"):
         raise UsageError(f"{where}: names no task; add task: NAME")
     for key in ("task", "metric", "adapter"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,6 +19,7 @@ from peval.engines.vllm_reads import Reads
 from peval.engines.vllm_weights import LiveWeights, wait_for
 from peval.engines.wire import Message, failed, joined
 from peval.errors import EngineError
+from peval.spelling import meant
 from peval.types import MERGE, Adapter, Completion, Drawn, EngineSpec, LoraRoom, Request
 
 _LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -229,8 +229,7 @@ def engine_arguments(spec: EngineSpec, on_cpu: bool, known: list[str]) -> dict[s
     """
     for name in spec.options:
         if name not in known:
-            near = ", ".join(difflib.get_close_matches(name, known)) or "see vLLM's engine args"
-            raise EngineError(f"vLLM has no engine argument {name!r}; nearest: {near}")
+            raise EngineError(f"vLLM has no engine argument {name!r}; {meant(name, known)}")
     return {
         "model": str(spec.base.path),
         "dtype": spec.dtype,

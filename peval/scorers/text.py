@@ -16,6 +16,7 @@ from functools import lru_cache
 
 from peval.errors import DataError, TaskError
 from peval.scorers.rouge import Tokenize, default_tokenize, rouge_1, rouge_l, subword_tokenize
+from peval.spelling import meant
 
 __all__ = [
     "METRICS",
@@ -133,14 +134,7 @@ def _check(targets: Sequence[str], metrics: Sequence[str]) -> None:
         raise DataError("an item has no targets to score against: give it one or leave it out")
     for metric in metrics:
         if metric not in METRICS:
-            raise TaskError(_unknown(metric))
-
-
-def _unknown(metric: str) -> str:
-    from difflib import get_close_matches
-
-    near = get_close_matches(metric, METRICS, cutoff=0.4) or METRICS
-    return f"no text metric is called {metric!r}: did you mean {' or '.join(near)}?"
+            raise TaskError(f"no text metric is called {metric!r}; {meant(metric, METRICS)}")
 
 
 @lru_cache(maxsize=1 << 15)

@@ -56,7 +56,7 @@ def test_a_table_as_csv_and_as_yaml(tmp_path: Path) -> None:
         ("f.csv", "name,seed\na,1\n", r"f\.csv: line 1: expected distinct column names"),
         ("f.csv", "adapter,seed,seed\na,1,1\n", r"line 1: expected distinct"),
         ("f.csv", "adapter,seed\na,1\nb\n", r"line 3: 1 fields, the header has 2"),
-        ("f.csv", "adapter,seed\nc,1\n", r"line 2: no adapter 'c' here; did you mean a"),
+        ("f.csv", "adapter,seed\nc,1\n", r"line 2: no adapter 'c' here; known: a, b"),
         ("f.csv", "adapter,seed\na,1\na,2\n", r"line 3: the adapter 'a' stands there twice"),
         ("f.csv", "adapter,lr\na,nan\n", r"line 2, lr: nan is no finite number"),
         ("f.yaml", "a:\n  seed: 1\nb:\n  seed: [1]\n", r"line 3, seed: \[1\] is neither a number"),

@@ -474,7 +474,7 @@ def test_greedy_answers_know_no_limits_of_sampling() -> None:
 
 
 def test_what_cannot_be_run_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(TaskError, match="no task 'toy_choise'; nearest: toy_choice"):
+    with pytest.raises(TaskError, match="no task 'toy_choise'; did you mean toy_choice"):
         scripted_run(folder, tmp_path, ["toy_choise"])
     body = yaml.safe_load((folder / "toy_choice.yaml").read_text())
     for name, more, why in (

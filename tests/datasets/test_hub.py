@@ -79,7 +79,7 @@ def test_limit_and_seeded_split(tmp_path):
 def test_clusters(tmp_path):
     write(tmp_path / "test.jsonl", ROWS)
     assert {s.cluster for s in datasets.read(task(), tmp_path, ["t1"]).samples} == {"t1"}
-    with pytest.raises(TaskError, match="nearest: t1"):
+    with pytest.raises(TaskError, match="did you mean t1"):
         datasets.read(task(), tmp_path, ["t11"])
 
 

@@ -50,7 +50,7 @@ def test_names_and_patterns():
 
 
 def test_a_name_that_matches_nothing_is_met_with_the_nearest():
-    with pytest.raises(TaskError, match="'task1_abc' among 2; nearest: task1_abd") as error:
+    with pytest.raises(TaskError, match="'task1_abc' among 2; did you mean task1_abd") as error:
         splits.matching(["task1_abd", "zzz"], ["zzz", "task1_abc"])
     assert "\n" not in str(error.value)
 

@@ -129,7 +129,7 @@ def test_clusters_filter_names_and_absence(tmp_path):
     assert {s.cluster for s in found.samples} == {"task001_a"}
     assert found.absent == ("task009_lost",)
     assert [path.stem for path in found.files] == ["task001_a"]
-    with pytest.raises(TaskError, match=r"'task001_x'.*nearest: task001_a"):
+    with pytest.raises(TaskError, match=r"'task001_x'.*did you mean task001_a"):
         datasets.read(task(), tmp_path, ["task001_x"])
 
 

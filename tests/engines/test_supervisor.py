@@ -47,7 +47,7 @@ if how == "permanent":
 if how == "always" or (how == "twice" and n_starts < 3):
     raise RuntimeError("a start that failed")
 if how == "fatal":
-    say(event="fatal", why="has no engine argument 'max_seqs'; nearest: max_num_seqs")
+    say(event="fatal", why="has no engine argument 'max_seqs'; did you mean max_num_seqs")
     sys.exit(0)
 if how == "hang":
     time.sleep(600)
@@ -263,7 +263,7 @@ def test_a_start_is_tried_three_times(make: Make, tmp_path: Path) -> None:
     [
         ("always", 3, "vllm engine did not start: RuntimeError: a start that failed"),
         ("permanent", 1, "VLLM_CPU_KVCACHE_SPACE"),
-        ("fatal", 1, "has no engine argument 'max_seqs'; nearest: max_num_seqs"),
+        ("fatal", 1, "has no engine argument 'max_seqs'; did you mean max_num_seqs"),
         ("hang", 1, "no sign of life for 0.5 s"),
     ],
 )

@@ -24,7 +24,9 @@ def spec(*adapters: Adapter, **options: object) -> EngineSpec:
 
 
 def test_an_unknown_option_names_the_nearest() -> None:
-    with pytest.raises(EngineError, match="no engine argument 'max_seqs'; nearest: max_num_seqs"):
+    with pytest.raises(
+        EngineError, match="no engine argument 'max_seqs'; did you mean max_num_seqs"
+    ):
         engine_arguments(spec(max_seqs=3), False, KNOWN)
 
 

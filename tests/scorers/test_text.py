@@ -205,7 +205,7 @@ def test_a_tokenizer_is_not_given_what_another_one_made_of_a_target():
 
 
 def test_an_unknown_metric_is_named_with_its_nearest():
-    with pytest.raises(TaskError, match="'rouge_l': did you mean rouge") as error:
+    with pytest.raises(TaskError, match="'rouge_l'; did you mean rouge") as error:
         score_text("a", ("a",), ("exact_match", "rouge_l"))
     assert "\n" not in str(error.value)
 
