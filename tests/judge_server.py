@@ -9,9 +9,19 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from peval.judge_job import Judging
+
 FENCED = re.compile(r"<(text-[0-9a-f]{12})>\n(.*?)\n</\1>", re.DOTALL)
+
+
+def job(run: Path, url: str, **more: Any) -> Judging:
+    """Return what asks the judge at a URL about a run, pair by pair and in little time."""
+    given = {"judge": "pair", "model": "rule", "endpoint": url, "key_variable": "none",
+             "nulls": 5, "pause_s": 0.01, "timeout_s": 60.0}  # fmt: skip
+    return Judging(run=str(run), **(given | more))
 
 
 def fenced(prompt: str) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from judge_server import FENCED, JudgeServer, always_a, fenced, longer, numbered, serving
+from judge_server import FENCED, JudgeServer, always_a, fenced, job, longer, numbered, serving
 from scripted import ROOT, TOY, ScriptedEngine
 
 from peval import api, cli, conclude
@@ -70,12 +70,6 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(answered: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(answered, tmp_path / "run"))
-
-
-def job(run: Path, url: str, **more: Any) -> Judging:
-    given = {"judge": "pair", "model": "rule", "endpoint": url, "key_variable": "none",
-             "nulls": 5, "pause_s": 0.01, "timeout_s": 60.0}  # fmt: skip
-    return Judging(run=str(run), **(given | more))
 
 
 def section(run: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from judge_server import Gate, JudgeServer, fenced, longer, serving
+from judge_server import Gate, JudgeServer, fenced, job, longer, serving
 from scripted import TOY, ScriptedEngine
 from waiting import comes_true
 
@@ -85,12 +85,6 @@ def run(once: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(once, tmp_path / "run"))
 
 
-def job(run: Path, url: str, **more: Any) -> Judging:
-    given = {"judge": "pair", "model": "rule", "endpoint": url, "key_variable": "none",
-             "nulls": 2, "pause_s": 0.01, "timeout_s": 60.0}  # fmt: skip
-    return Judging(run=str(run), **(given | more))
-
-
 def judged(run: Path, rule: Callable[[str], str], **more: Any) -> tuple[JudgeServer, Results]:
     server = JudgeServer(rule)
     with serving(server) as url:
@@ -144,8 +138,8 @@ def test_every_drawn_answer_is_judged_and_items_are_prompts(run: Path) -> None:
 
 
 def test_the_dry_run_counts_all_of_them(run: Path) -> None:
-    found = estimate(job(run, "http://127.0.0.1:9/v1", price=(1.0, 1.0)))
-    server, _ = judged(run, longer)
+    found = estimate(job(run, "http://127.0.0.1:9/v1", nulls=2, price=(1.0, 1.0)))
+    server, _ = judged(run, longer, nulls=2)
     assert found["n_calls"] == found["n_left"] == server.n_calls > 2 * N * (DRAWS - 1)
     nulls = [call for call in server.calls if "Thought process" in str(call)]
     assert len(nulls) == 2 * 2  # a null answer meets the opponent's first
@@ -193,7 +187,7 @@ def test_the_report_says_how_many_were_judged(run: Path, reported: None) -> None
 
 
 def test_a_figure_that_is_not_believed_is_no_table_of_dashes(run: Path, reported: None) -> None:
-    judged(run, longer)
+    judged(run, longer, nulls=2)
     text = (run / "report.md").read_text()
     assert "- **No headline figure** of `asks by pair-vs-base-" in text
     assert "## Kept and lost" not in text
@@ -264,7 +258,7 @@ def test_stopped_and_killed_it_goes_on_where_it_was(run: Path) -> None:
             assert child.returncode == code, said.decode()
             assert b"Traceback" not in said
         gate.let_in(10**6)
-        results = judge(job(run, url, n_workers=2), Silent())
+        results = judge(job(run, url, nulls=2, n_workers=2), Silent())
     (one,) = results.judged["sections"]
     assert one["n_pending"] == 0 and one["n_scored"] == N * DRAWS
     # Twice asked is only what was in flight, two calls at a time, when it was stopped.
