@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from peval.arguments import CommandParser, Parser
 from peval.version import __version__
 
 MISMATCH_HELP = "accept an adapter that names another base"
@@ -12,13 +13,14 @@ MISMATCH_HELP = "accept an adapter that names another base"
 
 def parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="peval",
         description="Score a base model and its adapters, and say which differences are real.",
         epilog="exit codes: 0 done, 2 something to mend, 3 the run is partial, 130 Ctrl-C",
     )
     top.add_argument("--version", action="version", version=f"peval {__version__}")
-    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    commands = top.add_subparsers(title="commands", required=True, metavar="COMMAND",
+                                  parser_class=CommandParser)  # fmt: skip
     _add_score(commands)
     tasks = _command(commands, "tasks", "list suites and tasks, or show one")
     tasks.add_argument("name", nargs="?", metavar="NAME")

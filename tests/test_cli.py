@@ -13,8 +13,9 @@ from scripted import ROOT, TOY, ScriptedEngine
 
 from peval import api
 from peval.cli import kebab, main
-from peval.commands import engine_options
+from peval.commands import COMMANDS, engine_options
 from peval.errors import UsageError
+from peval.flags import parser
 
 GENERALIST = str(TOY / "adapters" / "generalist")
 DATA = str(TOY / "data")
@@ -118,6 +119,65 @@ def test_bad_input_is_one_line_and_exit_2(
     assert err.startswith("peval: ")
     assert err.count("\n") == 1
     assert expected in err
+
+
+MISUSES = {
+    "no command": ([], "peval: error: ", "COMMAND"),
+    "misspelt command": (["scor"], "peval: error: ", "did you mean score"),
+    "unlike any command": (["xyzzy"], "peval: error: ", "known: canaries, card"),
+    "flag before the command": (["--wat", "doctor"], "peval: error: ", "--wat"),
+    "half a flag": (["score", "--allow"], "peval score: error: ", "could match"),
+    "no whole number": (["score", "--limit", "x"], "peval score: error: ", "--limit: invalid int"),
+    "no value": (["score", "--adapter"], "peval score: error: ", "--adapter: expected"),
+    "misspelt choice": (["score", "--engine", "vlm"], "peval score: error: ", "mean vllm?"),
+    "two runs": (["rescore", "a", "b"], "peval rescore: error: ", "'b' is one argument too many"),
+    "two lines": (["rescore", "a", "b\nc"], "peval rescore: error: ", "'b\\nc'"),
+    "misspelt in snake case": (
+        ["rescore", "--predicton=x"], "peval rescore: error: ", "did you mean --predictions",
+    ),
+    "misspelt and so missing": (
+        ["gate", "run", "--rulez", "x"], "peval gate: error: ", "mean --rules?",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISUSES)
+def test_arguments_that_are_wrong_are_one_line_and_exit_2(
+    case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv, begins, expected = MISUSES[case]
+    line = complaint(argv, capsys)
+    assert line.startswith(begins)
+    assert expected in line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_answers_a_flag_it_lacks_in_one_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    help_line = f"; see `peval {command} --help`\n"
+    line = complaint([command, "--qqqqqqqq"], capsys)
+    assert line == f"peval {command}: error: no flag '--qqqqqqqq'{help_line}"
+    line = complaint([command, "--jsom"], capsys)
+    assert line.startswith(f"peval {command}: error: no flag '--jsom': did you mean --json")
+    assert complaint([command, "x", "y", "z", "-q"], capsys).endswith(("?\n", help_line))
+
+
+def complaint(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the command line says to wrong arguments: one line, and exit code 2."""
+    with pytest.raises(SystemExit) as stopped:
+        main(argv)
+    assert stopped.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.endswith(("?\n", "--help`\n"))
+    return str(err)
+
+
+def test_a_value_may_look_like_a_flag() -> None:
+    found = parser().parse_args([*SCORE, "--system-instruction", "--be brief"])
+    assert found.system_instruction == "--be brief"
 
 
 def test_another_configuration_in_the_same_directory(capsys: pytest.CaptureFixture[str]) -> None:
