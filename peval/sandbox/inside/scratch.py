@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import stat
 
@@ -13,13 +12,12 @@ def empty(directory: str) -> None:
     Subdirectories are moved to the top before they are emptied, so that neither recursion nor
     the length of a path nor the number of descriptors grows with the depth.
     """
-    numbers = itertools.count()
     while entries := _entries(directory):
         for entry in entries:
             path = f"{directory}/{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 os.chmod(path, stat.S_IRWXU)  # noqa: PTH101
-                _lift(path, directory, numbers)
+                _lift(path, directory)
                 os.rmdir(path)  # noqa: PTH106
             else:
                 os.unlink(path)  # noqa: PTH108
@@ -30,12 +28,13 @@ def _entries(directory: str) -> list[os.DirEntry[str]]:
         return list(entries)
 
 
-def _lift(path: str, directory: str, numbers: itertools.count[int]) -> None:
+def _lift(path: str, directory: str) -> None:
     for entry in _entries(path):
         inner = f"{path}/{entry.name}"
         if entry.is_dir(follow_symlinks=False):
             os.chmod(inner, stat.S_IRWXU)  # noqa: PTH101
-            os.rename(inner, f"{directory}/.lifted-{os.getpid()}-{next(numbers)}")  # noqa: PTH104
+            # A name that the program, dead by now, cannot have guessed and taken.
+            os.rename(inner, f"{directory}/.{os.urandom(16).hex()}")  # noqa: PTH104
         else:
             os.unlink(inner)  # noqa: PTH108
 
