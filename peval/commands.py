@@ -5,25 +5,33 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from peval.errors import UsageError
+
+if TYPE_CHECKING:
+    from peval.judge_job import Judging
 
 EXIT_ERROR = 2
 EXIT_PARTIAL = 3
 EXIT_GATE = {"pass": 0, "fail": 1, "undecided": 3}
 
 
-def _judging(arguments: argparse.Namespace, run: str) -> Any:
+def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
+    """Return what was said under these names; lists as tuples, as jobs hold them."""
+    found = {name: getattr(arguments, name, None) for name in names}
+    return {
+        name: tuple(one) if isinstance(one, list) else one
+        for name, one in found.items()
+        if one is not None
+    }
+
+
+def _judging(arguments: argparse.Namespace, run: str) -> Judging:
     from peval.judge_job import Judging
 
-    given = {name: getattr(arguments, name) for name in Judging.__dataclass_fields__
-             if hasattr(arguments, name) and name != "run"}  # fmt: skip
-    for name in ("tasks", "replay"):
-        given[name] = tuple(given.get(name, ()))
-    given["price"] = arguments.price and tuple(arguments.price)
-    return Judging(run=run, **given)
+    return Judging(**_given(arguments, Judging.__dataclass_fields__) | {"run": run})
 
 
 def judge(arguments: argparse.Namespace) -> int:
@@ -89,15 +97,10 @@ def score(arguments: argparse.Namespace) -> int:
     from peval.job import Job
     from peval.prepare import prepare
 
-    options = {name: getattr(arguments, name) for name in Job.__dataclass_fields__
-               if hasattr(arguments, name)}  # fmt: skip
-    for name in ("adapters", "suites", "tasks", "reuse", "routes", "shots"):
-        options[name] = tuple(options[name])
-    kept = {name: getattr(arguments, name) for name in MEMORIZATION_OPTIONS}
-    options["memorization"] = {name: value for name, value in kept.items() if value is not None}
+    options = _given(arguments, Job.__dataclass_fields__)
+    options["memorization"] = _given(arguments, MEMORIZATION_OPTIONS)
     options["margins"] = margins(arguments.margins)
-    harness = {name: getattr(arguments, name) for name in LM_EVAL_SETTINGS}
-    options["lm_eval"] = {name: value for name, value in harness.items() if value is not None}
+    options["lm_eval"] = _given(arguments, LM_EVAL_SETTINGS)
     if arguments.gen_kwargs:
         from peval.bridges.lm_eval_tasks import generation_settings
 
@@ -157,6 +160,7 @@ def report(arguments: argparse.Namespace) -> int:
 def rescore(arguments: argparse.Namespace) -> int:
     """Run ``peval rescore``."""
     from peval import api
+    from peval.prediction_job import PredictionJob
     from peval.report.terminal import summary
 
     if bool(arguments.run) == bool(arguments.predictions):
@@ -166,15 +170,9 @@ def rescore(arguments: argparse.Namespace) -> int:
     else:
         if not arguments.task:
             raise UsageError("--predictions needs --task, which they are for (see `peval tasks`)")
-        results = api.score_predictions(
-            arguments.predictions, arguments.task, profile=arguments.profile, rule=arguments.rule,
-            data_dir=arguments.data_dir, limit=arguments.limit, out=arguments.out,
-            problems=arguments.problems, lm_eval={
-                name: getattr(arguments, name) for name in ("include_path", "allow_task_code")
-                if getattr(arguments, name) is not None
-            }, allow_code_execution=arguments.allow_code_execution,
-            allow_unsandboxed_code=arguments.allow_unsandboxed_code,
-        )  # fmt: skip
+        options = _given(arguments, PredictionJob.__dataclass_fields__)
+        options["lm_eval"] = _given(arguments, ("include_path", "allow_task_code"))
+        results = api.score_predictions(**options)
     _print_json(results.to_dict()) if arguments.json else print(summary(results))
     return 0 if results.complete else EXIT_PARTIAL
 

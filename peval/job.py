@@ -11,7 +11,7 @@ from peval.errors import UsageError
 
 @dataclass(frozen=True)
 class Job:
-    """What a person asks for; the arguments of `peval.score` and the flags of `peval score`.
+    """What a person asks to be scored: the options of `peval.score`, the flags of `peval score`.
 
     Parameters
     ----------
@@ -29,15 +29,20 @@ class Job:
     out
         The run directory; None names one after the configuration under ``peval-runs/``.
     engine
-        "auto", "vllm", "hf" or "replay" (from ``replay``, a finished run).
+        "auto", "vllm", "hf" or "replay", which answers from the finished run in ``replay``.
     data_dir
         A natural-instructions checkout, or ``hub:OWNER/NAME``.
+    seed
+        Of the engine, and of what it draws where answers are drawn.
     dtype, max_model_len, engine_options
-        Passed to the engine; None and empty choose by the base and the tasks.
+        Passed to the engine; None and empty choose by the base and the tasks. ``max_model_len``
+        is prompt and answer, in tokens.
     routes
         ``ROUTE`` or ``ADAPTER=ROUTE``: how adapters are applied, in place of peval's choice.
     with_base
         Whether the base itself is scored as the control.
+    allow_base_mismatch
+        Accept adapters that name another base.
     apply_chat_template
         Ask in conversations, whatever the profile; a name chooses among a model's templates.
     system_instruction

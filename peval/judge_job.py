@@ -19,7 +19,7 @@ MOST = 1_000_000_000
 
 @dataclass(frozen=True)
 class Judging:
-    """What a person asks for; the arguments of `peval.judge` and the flags of `peval judge`.
+    """What a person asks of a judge: the options of `peval.judge`, the flags of `peval judge`.
 
     Parameters
     ----------
@@ -44,6 +44,14 @@ class Judging:
         of the judge's own; another model than the judge's has no price without it.
     max_cost
         The most that may be spent on this judge's work here, in US dollars.
+    orders
+        "both": pairs are shown in both orders; "once": in one, drawn; None: as the judge says.
+    seed
+        Of the draws of items and null answers, and of the order of a pair.
+    n_workers, per_minute
+        How many calls go on at once, and begin in a minute, at most.
+    timeout_s, pause_s
+        How long a call may take, and the longest first pause before it is tried again, in seconds.
     replay
         Runs whose verdicts may be taken over.
     labels

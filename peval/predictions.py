@@ -14,15 +14,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from peval import catalog, datasets
-from peval.bridges import lm_eval_samples
+from peval import datasets
 from peval.coding import is_code, k_of, programs_allowed
 from peval.counts import scored_by_counts
 from peval.errors import DataError, TaskError, UsageError
 from peval.logged import completions
-from peval.prediction_files import Given, read_given, words_of
+from peval.prediction_files import Given, named_files, read_given, words_of
+from peval.prediction_job import PredictionJob, task_of
 from peval.rundir import PLANNED, RunDir, digest, record
-from peval.scoring import rule_of
 from peval.store import Store
 from peval.types import Adapter, Completion, Drawn, Request, Sample, Task
 from peval.version import __version__
@@ -34,42 +33,32 @@ UNKNOWN = ("truncated", "tokens")
 """Metrics of what a prediction does not tell: what ended it, and how many tokens it was."""
 
 
-def import_predictions(
-    files_by_name: Mapping[str, Path],
-    task: Task,
-    data_dir: Path | None,
-    out: Path | None,
-    consent: Mapping[str, bool] = {},
-) -> RunDir:
+def import_predictions(job: PredictionJob) -> RunDir:
     """Write a run that holds predictions as completions; it is to be concluded yet.
 
-    Parameters
-    ----------
-    files_by_name
-        JSON lines or a JSON list, plain or gzipped, each with ``id`` (or ``task_id``) and
-        ``prediction`` (or ``completion``, ``solution``, ``response`` or ``output``), or lm-eval's
-        ``samples_*.jsonl``. Where no id is given, ``prompt``, or ``instruction`` and ``input``,
-        name the sample by its text. For tasks of several turns ``outputs`` lists the answer to
-        each, or the lines are FastChat's, with ``question_id`` and ``choices``. Samples without a
-        prediction stay unanswered and are never averaged.
-    task
-        Says which data is asked, and how answers are scored.
-    consent
-        ``allow_code_execution`` and ``allow_unsandboxed_code``, for tasks that run programs.
-    out
-        The run directory; None names one under ``peval-runs/``.
+    Files are JSON lines or a JSON list, plain or gzipped, each with ``id`` (or ``task_id``) and
+    ``prediction`` (or ``completion``, ``solution``, ``response`` or ``output``), or lm-eval's
+    ``samples_*.jsonl``. Where no id is given, ``prompt``, or ``instruction`` and ``input``, name
+    the sample by its text. For tasks of several turns ``outputs`` lists the answer to each, or the
+    lines are FastChat's, with ``question_id`` and ``choices``. Samples without a prediction stay
+    unanswered and are never averaged.
 
     Raises
     ------
+    UsageError
+        The job names no files, two of one name, or not one task.
     DataError
         A file is missing, empty or malformed, an id stands in it twice, none is known, or not
         every turn is answered.
     TaskError
         The task scores likelihoods.
     """
-    task = programs_allowed([task], **consent)[0]
+    if not job.predictions:
+        raise UsageError("nothing to score: give a file of predictions")
+    files_by_name = named_files(job.predictions)
+    task = programs_allowed([task_of(job)], **job.consent)[0]
     task = dataclasses.replace(task, metrics=tuple(m for m in task.metrics if m not in UNKNOWN))
-    samples = datasets.read(task, data_dir).samples
+    samples = datasets.read(task, Path(job.data_dir) if job.data_dir else None).samples
     ids = {words_of(sample.input): sample.id for sample in samples}
     several = _has_several(task)
     given = [read_given(name, path, several, ids) for name, path in files_by_name.items()]
@@ -86,9 +75,11 @@ def import_predictions(
         "data": digest([[sample.id, sample.targets, sample.choices] for sample in samples]),
         "predictions": {one.name: one.sha256 for one in given},
     }
-    rundir = RunDir(out or Path("peval-runs") / f"{task.name}-{ENGINE}-{digest(config)[:8]}")
+    rundir = RunDir(
+        Path(job.out or Path("peval-runs") / f"{task.name}-{ENGINE}-{digest(config)[:8]}")
+    )
     rundir.claim(config)
-    rundir.write_manifest(_manifest(task, given, config, left_out, consent))
+    rundir.write_manifest(_manifest(task, given, config, left_out, job.consent))
     with Store(rundir.store) as store:
         store.put_plan({task.name: samples}, [request for request, _ in rows])
         for _, completion in rows:
@@ -96,55 +87,6 @@ def import_predictions(
                 store.add(completion)
         store.flush()
     return rundir
-
-
-def chosen_task(
-    name: str,
-    profile: str | None,
-    rule: str | None,
-    limit: int | None,
-    problems: str | Path | None = None,
-    lm_eval: Mapping[str, object] = {},
-) -> Task:
-    """Return the one task that predictions are for, with another rule of extraction if wanted.
-
-    Raises
-    ------
-    UsageError
-        The name stands for no task, or for several.
-    """
-    known = catalog.suites()
-    suites, tasks = ((name,), ()) if name in known else ((), (name,))
-    found = catalog.select(suites, tasks, profile).tasks
-    if len(found) != 1:
-        raise UsageError(f"--task {name} stands for {len(found)} tasks; give one: "
-                         f"{', '.join(task.name for task in found)}")  # fmt: skip
-    task = found[0]
-    if task.reader == "lm-eval":
-        (task,) = _one_leaf(dataclasses.replace(task, settings={**task.settings, **lm_eval}))
-    if problems is not None:
-        if not is_code(task):
-            raise UsageError(f"--problems {problems}: {task.name} does not ask for programs")
-        task = dataclasses.replace(task, name=Path(problems).stem, source=str(problems))
-    how = dataclasses.replace(task.profile, chat=None)  # nobody was asked in any words of ours
-    if limit is not None:
-        how = dataclasses.replace(how, instances_per_task=limit)
-    task = dataclasses.replace(task, profile=how, metrics=datasets.metrics_of(task))
-    if rule is None:
-        return task
-    if task.rule is None:
-        raise UsageError(f"--rule {rule}: {task.name} extracts no answers from texts")
-    task = dataclasses.replace(task, rule=rule)
-    rule_of(task)
-    return task
-
-
-def _one_leaf(task: Task) -> list[Task]:
-    found = lm_eval_samples.expand(task)
-    if len(found) != 1:
-        raise UsageError(f"--task {task.name}: a group; give one of its tasks, "
-                         f"{', '.join(one.name for one in found)}")  # fmt: skip
-    return found
 
 
 def _has_several(task: Task) -> bool:

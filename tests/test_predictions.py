@@ -13,11 +13,9 @@ import pytest
 
 import peval
 from peval.cli import main
-from peval.conclude import conclude
 from peval.datasets import bbh, gsm8k
 from peval.errors import DataError, TaskError, UsageError
-from peval.prediction_files import named_files, read_predictions
-from peval.predictions import chosen_task, import_predictions
+from peval.prediction_files import read_predictions
 
 ROWS = [{"id": name, "input": f"{name}?", "output": name.upper()} for name in "abc"]
 
@@ -130,6 +128,8 @@ def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, task, capsys):
         assert why in capsys.readouterr().err
     with pytest.raises(UsageError, match="give a file of predictions"):
         peval.score_predictions([], task)
+    with pytest.raises(UsageError, match=r"score_predictions has no option 'limt'; .* limit\?"):
+        peval.score_predictions([said], task, limt=1)
 
 
 def test_likelihoods_cannot_be_predicted(tmp_path, shared_data):
@@ -228,9 +228,10 @@ def test_hans_published_accuracies_are_reproduced(shared_data, tmp_path, capsys)
 def test_published_answers_are_known_by_their_prompts(shared_data: Path, tmp_path: Path) -> None:
     """Self-Instruct's files name no ids; GPT-3 untuned is known not to come to an end."""
     folder = shared_data / "self_instruct_human_eval" / "predictions"
-    task = chosen_task("self-instruct", None, None, None)
     paths = [folder / "davinci_predictions.jsonl.gz", folder / "text-davinci-003_predictions.jsonl"]
-    found = conclude(import_predictions(named_files(paths), task, shared_data, tmp_path / "run"))
+    found = peval.score_predictions(
+        paths, "self-instruct", data_dir=shared_data, out=tmp_path / "run"
+    )
     untuned, tuned = (
         found.estimate("self-instruct", "loops", name)
         for name in ("davinci_predictions", "text-davinci-003_predictions")
@@ -249,22 +250,22 @@ def test_alpaca_evals_list_of_outputs(tmp_path: Path) -> None:
     rows = [{"instruction": "Say hello.", "output": "Hello.", "generator": "x"},
             {"instruction": "Who?", "output": "Me.", "generator": "x"}]  # fmt: skip
     said.write_text(json.dumps(rows))
-    task = chosen_task(str(path), None, None, None)
-    found = conclude(import_predictions({"model_outputs": said}, task, None, tmp_path / "run"))
+    found = peval.score_predictions([said], str(path), out=tmp_path / "run")
     one = found.estimate("asks", "characters", "model_outputs")
     assert (one.value, one.n_items, one.n_missing) == (6.0, 1, 1)
     assert found.run["left_out"] == {"model_outputs": 1}
     said.write_text('{"instruction": "Say hello."}')
     with pytest.raises(DataError, match="must be a JSON list of objects"):
-        import_predictions({"model_outputs": said}, task, None, tmp_path / "other")
+        peval.score_predictions([said], str(path), out=tmp_path / "other")
 
 
 def test_fastchats_answers_in_two_turns(shared_data: Path, tmp_path: Path) -> None:
     """GPT-4's published answers to 30 of MT-Bench's questions, as FastChat's files hold them."""
     path = shared_data / "mt_bench" / "reference_answer" / "gpt-4.jsonl"
-    task = chosen_task("mt-bench", None, None, None)
-    run = import_predictions(named_files([path]), task, shared_data, tmp_path / "run")
-    found = conclude(run).estimate("mt-bench", "characters", "gpt-4")
+    results = peval.score_predictions(
+        [path], "mt-bench", data_dir=shared_data, out=tmp_path / "run"
+    )
+    found = results.estimate("mt-bench", "characters", "gpt-4")
     assert (found.n_items, found.n_missing) == (30, 50)
     rows = list(map(json.loads, path.read_text().splitlines()))
     lengths = [sum(map(len, row["choices"][0]["turns"])) / 2 for row in rows]

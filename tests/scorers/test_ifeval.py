@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from peval import conclude
-from peval.predictions import chosen_task, import_predictions
+import peval
 from peval.scorers import ifeval
 from peval.types import Sample
 
@@ -53,7 +52,6 @@ def test_a_sign_in_place_of_a_letter_is_drawn_alike_each_time():
 
 def test_gpt_4s_published_answers(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "ifeval"
-    task = chosen_task("ifeval", None, None, None)
     answers = folder / "input_response_data_gpt4_20231107_145030.jsonl"
     prompts = map(json.loads, (folder / "input_data.jsonl").read_text().splitlines())
     said = map(json.loads, answers.read_text().splitlines())
@@ -62,9 +60,7 @@ def test_gpt_4s_published_answers(shared_data: Path, tmp_path: Path) -> None:
     ]
     path = tmp_path / "gpt-4.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = conclude.conclude(
-        import_predictions({path.stem: path}, task, shared_data, tmp_path / "run")
-    )
+    found = peval.score_predictions([path], "ifeval", data_dir=shared_data, out=tmp_path / "run")
     for metric, published in PUBLISHED.items():
         e = found.estimate("ifeval", metric, "gpt-4")
         n = 541 if metric.startswith("prompt") else 834
