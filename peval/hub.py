@@ -10,11 +10,17 @@ from types import ModuleType
 from peval.errors import PevalError
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_WANTED = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+_WANTED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
 _UNWANTED = ["original/*", "onnx/*", "consolidated*"]  # the same weights once more
 
 
-def resolve(name_or_path: str, flag: str, error: type[PevalError]) -> Path:
+PICKLED = ("pytorch_model*.bin",)
+"""Weights of repositories that have no others."""
+
+
+def resolve(
+    name_or_path: str, flag: str, error: type[PevalError], patterns: Sequence[str] = _WANTED
+) -> Path:
     """Find a local path, or download a repository of the Hub (from its cache when offline).
 
     Parameters
@@ -25,6 +31,8 @@ def resolve(name_or_path: str, flag: str, error: type[PevalError]) -> Path:
         The command-line flag it came from, for messages.
     error
         What to raise.
+    patterns
+        Which of a repository's files are wanted.
 
     Returns
     -------
@@ -41,7 +49,7 @@ def resolve(name_or_path: str, flag: str, error: type[PevalError]) -> Path:
     if not _could_be_hub_id(name_or_path):
         raise error(f"{flag} {name_or_path!r}: no such path (and a hub id has the form org/name)")
     try:
-        return download(name_or_path, _WANTED)
+        return download(name_or_path, patterns)
     except PevalError as fault:
         remedy = "give a local path, or set HF_HOME to a cache"
         raise error(f"{flag} {name_or_path!r}: {fault}; {remedy}") from fault

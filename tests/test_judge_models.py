@@ -6,7 +6,11 @@ import json
 import math
 import os
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -211,7 +215,7 @@ def test_a_reward_model_reads_a_whole_conversation(reward: Path, tmp_path: Path)
     assert plain != other != _rated(chatty, talked[2:])[0].text
 
 
-def _rated(path: Path, turns: tuple[Message, ...]) -> list[Completion]:
+def _rated(path: str | Path, turns: tuple[Message, ...]) -> list[Completion]:
     from peval.types import Decoding
 
     request = Request("k", "asks", "q0", None, (), Decoding(1))
@@ -238,6 +242,49 @@ def test_models_that_are_no_reward_models_are_refused(
     headless = Path(shutil.copytree(TOY / "base", tmp_path / "headless"))
     with pytest.raises(JudgeError, match="no head for a reward"):
         peval.judge(run, "reward-model", model=str(headless))
+
+
+def test_a_hub_that_cannot_be_reached_refuses_a_reward_model_at_once(
+    run: Path, tmp_path: Path
+) -> None:
+    """transformers asks for two files, each six times: 46 s."""
+    with socket.socket() as closed:  # bound, and listening to nobody
+        closed.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "cache")}
+        environment.pop("HF_HUB_OFFLINE", None)
+        done = subprocess.run(
+            [sys.executable, "-m", "peval.cli", "judge", str(run), "--judge", "reward-model",
+             "--model", "org/reward"],
+            env=environment, capture_output=True, text=True, timeout=30,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == (
+        "peval: --model 'org/reward': the Hub cannot be reached and the local cache does not hold "
+        "it; give a local path, or set HF_HOME to a cache"
+    )
+
+
+def test_a_reward_model_of_the_hub_may_be_pickled(
+    reward: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+    import torch
+    from safetensors.torch import load_file
+
+    here = Path(shutil.copytree(reward, tmp_path / "snapshot"))
+    weights = load_file(here / "model.safetensors")
+    (here / "model.safetensors").unlink()
+
+    def snapshot_download(name: str, *, allow_patterns: list[str], **_: object) -> str:
+        if any(fnmatch("pytorch_model.bin", pattern) for pattern in allow_patterns):
+            torch.save(weights, here / "pytorch_model.bin")
+        return str(here)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.chdir(tmp_path)
+    talked = (Message("user", "Name one."), Message("assistant", "red"))
+    assert _rated("org/reward", talked) == _rated(reward, talked)
 
 
 def _with_outputs(path: Path, n: int) -> None:
