@@ -35,7 +35,7 @@ PLUS_MIN_CPU_S = 4
 PLUS_MAX_CPU_S = 60
 PLUS_MEMORY_MB = 4096
 REFERENCE_CPU_S = 300
-RECORD_VERSION = 1  # of the kept outputs: raise it with the codec or what a record holds
+RECORD_VERSION = 2  # of the kept outputs: raise it with the codec or what a record holds
 
 Recorded = dict[str, tuple[list[Any], float]]
 """A reference's outputs and CPU seconds, by check."""

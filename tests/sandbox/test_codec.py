@@ -27,6 +27,8 @@ VALUES = [
     frozenset({(1, 2)}), 1 + 2j, range(1, 10, 3), deque([1, 2]), Decimal("1.10"), Fraction(1, 3),
     datetime.date(2020, 1, 2), datetime.datetime(2020, 1, 2, 3, 4, 5, 6), datetime.time(1, 2),
     datetime.timedelta(days=-1, microseconds=7), ..., int, type(None), [[]] * 3, {"t": 1, "v": 2},
+    "\ud83d\ude00", "\U0001f600", Counter(a=1, b=0), OrderedDict([(2, 1), (1, 2)]),
+    defaultdict(list, a=[1]), defaultdict(None, {1: {}}),
 ]  # fmt: skip
 
 
@@ -56,14 +58,19 @@ def test_subclasses_collapse_to_what_they_are_made_of() -> None:
 
         __hash__ = int.__hash__
 
+    class Shown(list):
+        def __iter__(self) -> Any:
+            return iter([1, 2])
+
     Point = namedtuple("Point", "x y")
     color = IntEnum("color", "RED")
     for value, plain in [
         (Evil(7), 7),
         (Point(1, 2), (1, 2)),
-        (Counter("aa"), {"a": 2}),
-        (OrderedDict(a=1), {"a": 1}),
-        (defaultdict(int, a=1), {"a": 1}),
+        (Shown([9]), [9]),
+        (type("T", (tuple,), {"__iter__": Shown.__iter__})([9]), (9,)),
+        (type("D", (OrderedDict,), {"items": Shown.__iter__})(a=1), {"a": 1}),
+        (defaultdict(lambda: 3, a=1), {"a": 1}),
         (color["RED"], 1),
     ]:
         arrived = crossed(value)
@@ -76,7 +83,9 @@ def test_nan_arrives_as_nan() -> None:
 
 
 def test_other_objects_become_references() -> None:
-    assert encode([object()], lambda value: 5) == [{"t": "ref", "v": 5}]
+    liar = type("Liar", (), {"__class__": int})()
+    for other in (object(), liar):
+        assert encode([other], lambda value: 5) == [{"t": "ref", "v": 5}]
     assert decode({"t": "ref", "v": 5}, lambda number: f"object {number}") == "object 5"
     with pytest.raises(MalformedError):
         encode(object())
@@ -109,6 +118,7 @@ def test_values_have_limits() -> None:
         {"t": "complex", "v": [1, 2]}, {"t": "complex", "v": [1.0]}, {"t": "range", "v": [1, 2, 0]},
         {"t": "Decimal", "v": "x"}, {"t": "Fraction", "v": [1, 0]}, {"t": "date", "v": "x"},
         {"t": "timedelta", "v": [10**12, 0, 0]}, {"t": "bytes", "v": "0"}, nested(500),
+        {"t": "defaultdict", "v": [3]}, {"t": "defaultdict", "v": []},
     ],
     ids=lambda data: json.dumps(data)[:40],
 )  # fmt: skip

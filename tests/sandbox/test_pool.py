@@ -127,6 +127,74 @@ def test_changes_to_arguments_reach_the_test(pool: Pool) -> None:
     assert verdict.form == "values"
 
 
+DEEP = """
+def deep(n, wrap):
+    value = ()
+    for _ in range(n): value = wrap(value)
+    return value
+def tuples(n): return deep(n, lambda value: (1, value))
+def lists(n): return deep(n, lambda value: [value])
+def dicts(n): return deep(n, lambda value: {"next": value})
+"""
+# A program, and a test that it passes as well where both run in one process.
+AS_IN_ONE_PROCESS = {
+    "a built-in type": ("f = tuple", "assert f([1, 2]) == (1, 2)"),
+    "a keyword's list": ("def f(*, x): x.sort()", "x = [2, 1]\nf(x=x)\nassert x == [1, 2]"),
+    "changed, then raised": (
+        "def f(x):\n    x.append(1)\n    raise ValueError(2)",
+        "x = []\ntry: f(x)\nexcept ValueError as e: assert (x, e.args) == ([1], ('2',))",
+    ),
+    "a missing file": ("f = open", "try: f('none')\nexcept FileNotFoundError: pass\nelse: 1 / 0"),
+    "a wrong byte": (
+        "def f(x): return x.decode()",
+        "try: f(b'\\xff')\nexcept UnicodeDecodeError as e: assert 'invalid' in str(e)\nelse: 1 / 0",
+    ),
+    "a missing key": (
+        "def f(x): return x['k']",
+        "try: f({})\nexcept KeyError as e: assert str(e) == \"'k'\"\nelse: 1 / 0",
+    ),
+    "a counter": (
+        "def f(x): return x.most_common(1), x + x",
+        "from collections import Counter\nassert f(Counter('aab'))[1]['z'] == 0",
+    ),
+    "an order": (
+        "from collections import OrderedDict\ndef f(x): return OrderedDict(x)",
+        "import collections\nd = collections.OrderedDict([(2, 1), (1, 2)])\n"
+        "assert f([(1, 2), (2, 1)]) != d == f([(2, 1), (1, 2)])",
+    ),
+    "halves of a character": (
+        "def f(x): return x[0], x",
+        "x = '\\ud83d\\ude00'\nassert len(f(x)[1]) == 2 and f(x) == (x[0], x)",
+    ),
+    "deep tuples": (f"{DEEP}\ndef f(x): return x == tuples(250) and x", "f(f(tuples(250)))"),
+    "deep lists": (f"{DEEP}\ndef f(x): return x == lists(390) and x", "f(f(lists(390)))"),
+    "deep dicts": (f"{DEEP}\ndef f(x): return x == dicts(190) and x", "f(f(dicts(190)))"),
+}
+
+
+@pytest.mark.parametrize("name", AS_IN_ONE_PROCESS)
+def test_values_and_errors_cross_as_they_are(pool: Pool, name: str) -> None:
+    code, test = AS_IN_ONE_PROCESS[name]
+    (verdict,) = pool.judge([Program("a", code, Script("f", test, setup=DEEP))])
+    assert verdict.passed, verdict
+    assert verdict.form == "values"
+
+
+def test_a_value_too_deep_to_cross_is_the_limit_that_it_meets(pool: Pool) -> None:
+    for kind, depth in (("lists", 500), ("tuples", 500), ("dicts", 250)):
+        code = f"{DEEP}\ndef f(): return {kind}({depth})"
+        (verdict,) = pool.judge([Program("a", code, Script("f", "f()"))])
+        assert (verdict.status, verdict.reason) == ("failed", "value_limit"), (kind, verdict)
+
+
+def test_an_object_is_the_same_each_time_and_the_result_says_that_objects_were_used(
+    pool: Pool,
+) -> None:
+    code = "import enum\nclass Color(enum.Enum): RED = 1\ndef f(x): return Color(x)"
+    (verdict,) = pool.judge([Program("a", code, Script("f", "assert f(1) is f(1)"))])
+    assert (verdict.passed, verdict.form) == (True, "objects")
+
+
 def test_classes_of_the_program_are_used_through_proxies_and_the_result_says_so(pool: Pool) -> None:
     test = "n = Node(1)\nn.left = Node(2)\nassert f(n) == 3\nassert n.left.value == 2\n"
     test += "assert list(f.walk(n)) == [1, 2]\nassert not n == n.left"

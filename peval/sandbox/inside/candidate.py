@@ -75,22 +75,32 @@ def _load(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]
 
 
 def _find(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
-    if request["name"] not in module.__dict__:
-        return {"value": None}
-    return _encoded(module.__dict__[request["name"]], objects)
+    found = module.__dict__.get(request["name"])
+    if isinstance(found, type):
+        # Even a built-in type is what the program calls by this name: it runs here.
+        return {"value": {"t": "ref", "v": objects.number(found)}}
+    return _encoded(found, objects)
 
 
 def _call(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
-    arguments, keywords = decode(request["args"], objects.get), decode(request["kw"], objects.get)
-    answer = _encoded(objects.get(request["of"])(*arguments, **keywords), objects)
-    return {**answer, **_changed(request["args"], arguments, objects)}
+    positional, named = request["args"], request["kw"]
+    values: list[Any] = _deep(decode, [*positional, *named.values()], objects.get)
+    arguments, rest = values[: len(positional)], values[len(positional) :]
+    try:
+        value = objects.get(request["of"])(*arguments, **dict(zip(named, rest, strict=True)))
+        answer = _encoded(value, objects)
+    except ValueLimitError:
+        raise
+    except BaseException as error:
+        answer = {"raised": _described(error)}
+    return {**answer, **_changed([*positional, *named.values()], values, objects)}
 
 
-def _changed(before: list[Any], arguments: list[Any], objects: _Objects) -> dict[str, Any]:
+def _changed(before: list[Any], values: list[Any], objects: _Objects) -> dict[str, Any]:
     """Return the arguments again if the call changed any of them in place."""
     if not any(isinstance(argument, (list, dict)) for argument in before):
         return {}
-    after = _encoded(arguments, objects)["value"]
+    after = _encoded(values, objects)["value"]
     return {} if json.dumps(after) == json.dumps(before) else {"after": after}
 
 
@@ -99,7 +109,7 @@ def _get(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
 
 
 def _set(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
-    value = decode(request["value"], objects.get)
+    value = _deep(decode, request["value"], objects.get)
     setattr(objects.get(request["of"]), request["name"], value)
     return {"value": None}
 
@@ -115,10 +125,15 @@ def _next(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]
 
 
 def _encoded(value: Any, objects: _Objects) -> dict[str, Any]:
+    return {"value": _deep(encode, value, objects.number)}
+
+
+def _deep(translate: Callable[[Any, Any], Any], value: Any, reference: Any) -> Any:
+    """Encode or decode a value that may be as deep as any that crosses."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, DEEP))
     try:
-        return {"value": encode(value, objects.number)}
+        return translate(value, reference)
     finally:
         sys.setrecursionlimit(limit)
 

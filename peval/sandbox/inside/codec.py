@@ -1,16 +1,16 @@
 """Plain Python values as JSON: the only thing that crosses from a program to its tests.
 
 A decoded value has exactly a built-in type, so comparing it runs no code of the program. There
-is no pickle. Subclasses collapse to their base (a namedtuple arrives as a tuple); an object of
-any other type arrives as a reference, which equals nothing.
+is no pickle. Subclasses collapse to their base, whatever they claim to hold (a namedtuple arrives
+as a tuple); an object of any other type arrives as a reference, which equals nothing.
 """
 
 from __future__ import annotations
 
 import datetime
 import json
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -19,7 +19,8 @@ MAX_BYTES = 16 * 2**20
 MAX_NODES = 4_000_000
 MAX_DEPTH = 400
 PLAIN_INT_BITS = 4096
-WRITER = json.JSONEncoder(separators=(",", ":"))
+# As escapes, two halves of a character would arrive as one whole character.
+WRITER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 ATOMS = frozenset({type(None), bool, float, str})
 TYPES: dict[str, type] = {
@@ -66,26 +67,37 @@ class _Encoder:
         if kind is int:
             self._count(1, depth)
             return _encode_int(value)
-        if isinstance(value, list):
+        if kind is list:
             return self._items(value, depth)
-        return self._tagged(value, depth)
+        return self._tagged(value, kind, depth)
 
-    def _tagged(self, value: Any, depth: int) -> Any:
-        for kind, name in CONTAINERS:
-            if isinstance(value, kind):
-                return {"t": name, "v": self._items(list(value), depth)}
-        if isinstance(value, dict):
-            return {"t": "dict", "v": self._items(list(dict.items(value)), depth)}
+    def _tagged(self, value: Any, kind: type, depth: int) -> Any:
+        # By its type: what `isinstance` asks, `__class__`, is the program's to answer.
+        if issubclass(kind, list):
+            return self._items(list(list.__iter__(value)), depth)
+        for base, name in CONTAINERS:
+            if issubclass(kind, base):
+                return {"t": name, "v": self._items(list(base.__iter__(value)), depth)}
+        if issubclass(kind, dict):
+            return self._dict(value, depth)
         self._count(1, depth)
-        for kind, write in COLLAPSING:
-            if isinstance(value, kind):
+        for base, write in COLLAPSING:
+            if issubclass(kind, base):
                 return write(value)
-        tag = TAG_OF.get(type(value))
+        tag = TAG_OF.get(kind)
         if tag is not None:
             return {"t": tag, "v": WRITERS[tag](value)}
         if isinstance(value, type) and TYPES.get(value.__name__) is value:
             return {"t": "type", "v": value.__name__}
         return {"t": "ref", "v": self.ref(value)}
+
+    def _dict(self, value: dict[Any, Any], depth: int) -> Any:
+        items: list[Any] = list(dict.items(value))
+        tag = DICTS.get(type(value), "dict")
+        if type(value) is defaultdict and value.default_factory in FACTORIES:
+            tag = "defaultdict"
+            items.insert(0, value.default_factory)
+        return {"t": tag, "v": self._items(items, depth)}
 
     def _items(self, items: list[Any], depth: int) -> list[Any]:
         self._count(len(items) + 1, depth)
@@ -106,12 +118,15 @@ def _encode_int(value: int) -> Any:
     return {"t": "int", "v": f"{value:x}"}
 
 
-CONTAINERS: tuple[tuple[type[Iterable[Any]], str], ...] = (
+CONTAINERS: tuple[tuple[Any, str], ...] = (
     (tuple, "tuple"),
     (set, "set"),
     (frozenset, "frozenset"),
     (deque, "deque"),
 )
+# Their equality or what they do on a missing key is not a dict's.
+DICTS: dict[type, str] = {Counter: "Counter", OrderedDict: "OrderedDict"}
+FACTORIES = (None, *TYPES.values())
 COLLAPSING: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (bool, bool),
     (int, lambda value: _encode_int(int.__index__(value))),
@@ -171,17 +186,21 @@ def _decode(data: Any, deref: Deref, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise MalformedError("nested too deep")
     if kind is list:
-        return [_decode(item, deref, depth + 1) for item in data]
+        return _items(data, deref, depth)
     if kind is not dict or data.keys() != {"t", "v"} or type(data["t"]) is not str:
         raise MalformedError("an untagged object")
     tag, body = data["t"], data["v"]
     if tag in FROM_LIST:
-        return FROM_LIST[tag](_decode(_typed(body, list), deref, depth + 1))
+        return FROM_LIST[tag](_items(_typed(body, list), deref, depth))
     if tag == "ref":
         return deref(_typed(body, int))
     if tag not in READERS:
         raise MalformedError("an unknown tag")
     return READERS[tag](body)
+
+
+def _items(data: list[Any], deref: Deref, depth: int) -> list[Any]:
+    return [_decode(item, deref, depth + 1) for item in data]
 
 
 def _typed(body: Any, kind: type) -> Any:
@@ -209,7 +228,10 @@ FROM_LIST: dict[str, Callable[[list[Any]], Any]] = {
     "set": set,
     "frozenset": frozenset,
     "deque": deque,
-    "dict": lambda pairs: dict(_pair(pair) for pair in pairs),
+    "dict": lambda pairs: dict(map(_pair, pairs)),
+    "Counter": lambda pairs: Counter(dict(map(_pair, pairs))),
+    "OrderedDict": lambda pairs: OrderedDict(map(_pair, pairs)),
+    "defaultdict": lambda parts: _defaultdict(parts),
 }
 READERS: dict[str, Callable[[Any], Any]] = {
     "int": _read_str(lambda digits: int(digits, 16)),
@@ -234,6 +256,12 @@ def _pair(pair: Any) -> tuple[Any, Any]:
     return pair
 
 
+def _defaultdict(parts: list[Any]) -> defaultdict[Any, Any]:
+    if not parts or parts[0] not in FACTORIES:
+        raise MalformedError("an unknown factory")
+    return defaultdict(parts[0], map(_pair, parts[1:]))
+
+
 def _known_type(name: str) -> type:
     if name not in TYPES:
         raise MalformedError("an unknown type")
@@ -242,7 +270,7 @@ def _known_type(name: str) -> type:
 
 def dumps(data: Any) -> bytes:
     """Return `data` as JSON text of at most `MAX_BYTES`."""
-    text = WRITER.encode(data).encode("ascii")
+    text = WRITER.encode(data).encode("utf-8", "surrogatepass")
     if len(text) > MAX_BYTES:
         raise ValueLimitError(f"the value takes {len(text)} bytes, more than {MAX_BYTES}")
     return text
@@ -251,6 +279,6 @@ def dumps(data: Any) -> bytes:
 def loads(text: bytes) -> Any:
     """Return what `dumps` wrote; anything else is malformed."""
     try:
-        return json.loads(text)
+        return json.loads(text.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise MalformedError(f"{type(error).__name__}: {error}"[:200]) from None

@@ -165,10 +165,21 @@ def _mentioned(source: str) -> frozenset[str]:
 
 @lru_cache(MAX_KNOWN)
 def _free_names(source: str) -> tuple[str, ...]:
-    """Return what a test uses but does not store, builtins and such included."""
-    names = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Name)]
-    stored = {node.id for node in names if not isinstance(node.ctx, ast.Load)}
-    return tuple(sorted({node.id for node in names} - stored))
+    """Return what a test uses but does not define, builtins and such included."""
+    nodes = list(ast.walk(ast.parse(source)))
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return tuple(sorted(used.difference(*map(_defined, nodes))))
+
+
+def _defined(node: ast.AST) -> set[str]:
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
+            return {name}
+        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return {alias.asname or alias.name.partition(".")[0] for alias in names}
+    return set()
 
 
 def _bind_free_names(source: str, namespace: dict[str, Any], peer: Peer) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 from collections import deque
 from typing import Any
@@ -9,15 +10,14 @@ from typing import Any
 from .channel import Channel, ClosedError
 from .codec import MalformedError, ValueLimitError, decode, encode
 
+# Never StopIteration: it would end a test's loop as if all were well.
 RAISABLE: dict[str, type[Exception]] = {
-    kind.__name__: kind
-    for kind in (
-        ArithmeticError, AssertionError, AttributeError, EOFError, Exception, IndexError, KeyError,
-        LookupError, MemoryError, NameError, NotImplementedError, OverflowError, PermissionError,
-        RecursionError, RuntimeError, TypeError, ValueError, ZeroDivisionError,
-    )
-}  # fmt: skip
-
+    name: kind
+    for name, kind in vars(builtins).items()
+    if isinstance(kind, type)
+    and issubclass(kind, Exception)
+    and not issubclass(kind, (StopIteration, StopAsyncIteration, ExceptionGroup))
+}
 
 NONCE_BYTES = 8
 
@@ -38,14 +38,17 @@ class UnsupportedError(Exception):
 class FromProgram:
     """Marks an exception that the program raised, and how it called it."""
 
-    told: tuple[str, str]
+    def __init__(self, own_name: str, text: str):
+        self.told = (own_name, text)
+        self.args = (text,)
+
+    def __str__(self) -> str:
+        return self.told[1]
 
 
 def _exception(kind: str, own_name: str, text: str) -> Exception:
-    # Never StopIteration: it would end a test's loop as if all were well.
     base = RAISABLE.get(kind, Exception)
-    error: Exception = type(base.__name__, (FromProgram, base), {})(text)
-    error.told = (own_name, text)  # type: ignore[attr-defined]
+    error: Exception = type(base.__name__, (FromProgram, base), {})(own_name, text)
     return error
 
 
@@ -57,10 +60,14 @@ class Peer:
         self.gone: Gone | None = None
         self.n_calls = 0
         self.used_objects = False
+        self._remotes: dict[int, Remote] = {}
         self._random = b""
 
     def ask(self, operation: str, **fields: Any) -> Any:
         """Return the answer to one request, or raise what the program raised."""
+        return _unless_raised(self._answer(operation, fields))
+
+    def _answer(self, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
         if self.gone:
             raise self.gone
         try:
@@ -70,9 +77,7 @@ class Peer:
         except MalformedError as error:
             raise self._end("protocol", str(error)) from None
         if "limit" in answer:
-            raise self._end("value_limit", str(answer["limit"])[:500])
-        if "raised" in answer:
-            raise _exception(*answer["raised"])
+            raise self._end("value_limit", answer["limit"][:500])
         return answer
 
     def _exchange(self, operation: str, fields: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +92,8 @@ class Peer:
             raise MalformedError("an answer to another question")
         if answer.keys() not in ANSWERS:
             raise MalformedError("an answer of unknown form")
-        raised = answer.get("raised", ["", "", ""])
-        if type(raised) is not list or [type(part) for part in raised] != [str] * 3:
+        raised, limit = answer.get("raised", ["", "", ""]), answer.get("limit", "")
+        if type(raised) is not list or [type(part) for part in (*raised, limit)] != [str] * 4:
             raise MalformedError("a malformed exception")
         return answer
 
@@ -109,9 +114,15 @@ class Peer:
     def value(self, data: Any) -> Any:
         """Return a decoded value; anything malformed ends the program."""
         try:
-            return decode(data, lambda number: Remote(self, number))
+            return decode(data, self._remote)
         except MalformedError as error:
             raise self._end("protocol", str(error)) from None
+
+    def _remote(self, number: int) -> Remote:
+        """Return the program's object with a number: the same each time, as tests may use `is`."""
+        if number in self._remotes:
+            self.used_objects = True
+        return self._remotes.setdefault(number, Remote(self, number))
 
     def load(self, code: str, name: str) -> Any:
         """Have the program run its code; return its global `name`, or None."""
@@ -124,11 +135,12 @@ class Peer:
     def call(self, function: Remote, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """Call the program's function; changes to its arguments are made in ours too."""
         self.n_calls += 1
-        sent, named = self.data(list(arguments)), self.data(keywords)
-        answer = self.ask("call", of=number_of(function), args=sent, kw=named)
+        sent = self.data(list(arguments))
+        named = {name: self.data(value) for name, value in keywords.items()}
+        answer = self._answer("call", {"of": number_of(function), "args": sent, "kw": named})
         if "after" in answer:
-            self._update(arguments, self.value(answer["after"]))
-        return self.value(answer["value"])
+            self._update((*arguments, *keywords.values()), self.value(answer["after"]))
+        return self.value(_unless_raised(answer)["value"])
 
     def data(self, value: Any) -> Any:
         """Return a value for the program; its own objects go back as references."""
@@ -149,8 +161,14 @@ class Peer:
 
 
 ANSWERS = (
-    {"value"}, {"value", "after"}, {"value", "more"}, {"raised"}, {"limit"},
+    {"value"}, {"value", "after"}, {"value", "more"}, {"raised"}, {"raised", "after"}, {"limit"},
 )  # fmt: skip
+
+
+def _unless_raised(answer: dict[str, Any]) -> dict[str, Any]:
+    if "raised" in answer:
+        raise _exception(*answer["raised"])
+    return answer
 
 
 def _assign(old: Any, new: Any) -> None:

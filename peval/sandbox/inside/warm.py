@@ -43,7 +43,7 @@ def warm_up() -> None:
         with ours, theirs:
             tests = Channel(ours)
             tests.send({"n": "0" * 16, "op": "load", "code": PROGRAM, "name": "f"})
-            call = {"n": "0" * 16, "op": "call", "of": 0, "kw": {"t": "dict", "v": []}}
+            call = {"n": "0" * 16, "op": "call", "of": 0, "kw": {}}
             tests.send({**call, "args": [[3, 1, 2], 4, "a b"]})
             ours.shutdown(socket.SHUT_WR)
             serve_program(Channel(theirs))
