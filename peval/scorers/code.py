@@ -8,17 +8,46 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
+import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-SCORER_VERSION = "1"
+from peval.scorers.fences import before_fence, blocks, plain, starts
+from peval.scorers.needed import (
+    imported_by,
+    made_by,
+    statements,
+    used_by,
+    without_demonstrations,
+)
+from peval.scorers.parsing import syntax_error, tree_of
+
+SCORER_VERSION = "2"
 """Part of every program score's key: raise it with any change that could alter what is run."""
 
-_FENCE = re.compile(r"[ \t]*(```+|~~~+)[ \t]*([\w+#.-]*)[^\n`]*")
-_CODE_STARTS = re.compile(r"(?:async )?def |class |import |from \S+ import|@\w")
-_OTHER_LANGUAGES = frozenset(
-    {"bash", "sh", "shell", "console", "text", "txt", "output", "json", "c", "cpp", "java"}
-)
+_FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
+_DEFINITION = re.compile(r"^(?:async )?def \w+\s*\(", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Lines that parse; ``is_cut`` where the last of their statements goes on and does not."""
+
+    code: str
+    is_cut: bool
+
+    @cached_property
+    def body(self) -> list[ast.stmt]:
+        return tree_of(self.code).body
+
+    @cached_property
+    def gives(self) -> set[str]:
+        return made_by(self.body) | imported_by(self.body)
+
+    @cached_property
+    def lacks(self) -> set[str]:
+        return used_by(self.body) - self.gives
 
 
 def completed(text: str, prompt: str) -> str:
@@ -44,103 +73,66 @@ def found(text: str, prompt: str, entry_point: str) -> str | None:
     def f(x):
         return x
     """
-    if (body := _continuation(text, prompt)) is not None:
-        return _without_demonstrations(prompt + body)
-    blocks = list(_blocks(text))
-    parsed = [code for block in blocks if (code := _parsing(block)) is not None]
-    for code in reversed(parsed):
-        if _defines(code, entry_point):
-            return _joined(prompt, _helpers(code, parsed), code)
-    for block in blocks:
-        if (body := _continuation(f"    {block.strip()}", prompt)) is not None:
-            return prompt + body
-        if (body := _continuation(block, prompt)) is not None:
-            return prompt + body
-    return next((code for code in reversed(parsed) if _has_code(code)), None)
+    text = plain(text)
+    if body := _continuation(before_fence(text), prompt):
+        return without_demonstrations(prompt + body, entry_point)
+    raw = blocks(text)
+    chunks = [chunk for block in raw for chunk in _chunks(block)]
+    ranks = [_rank(chunk, entry_point) for chunk in chunks]
+    if best := max(ranks, default=0):
+        last = len(ranks) - 1 - ranks[::-1].index(best)
+        program = _joined(prompt, _helpers(chunks[last], chunks), chunks[last].code)
+        return without_demonstrations(program, entry_point)
+    if body := _body_among(raw, prompt):
+        return prompt + body
+    named = [chunk.code for chunk in chunks if _has_definition(chunk)]
+    # What was meant as a function and does not parse is a program with an error in its syntax.
+    broken = [code for block in raw if _DEFINITION.search(code := "\n".join(block))]
+    return next(reversed(named or broken), None)
 
 
-def _continuation(text: str, prompt: str) -> str | None:
+def _continuation(text: str, prompt: str) -> str:
     """Return the part of a text that continues an open function, as far as it parses."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = next((line for line in text.split("\n") if line.strip()), "")
     if not prompt.strip() or not first[:1].isspace():
-        return None
-    lines = _before_fence(text).splitlines(keepends=True)
-    n_lines = _n_parsing(lines, prompt)
-    body = "".join(lines[:n_lines])
-    return body if body.strip() and not _is_only_words(body) else None
+        return ""
+    lines = text.split("\n")
+    body = "\n".join(lines[: _n_parsing(lines, prompt)])
+    return "" if _is_only_words(body) else f"{body}\n"
 
 
 def _is_only_words(body: str) -> bool:
-    return all(not line.strip() or line.strip().startswith("#") for line in body.splitlines())
+    return all(not line.strip() or line.strip().startswith("#") for line in body.split("\n"))
 
 
-def _before_fence(text: str) -> str:
-    lines = text.splitlines(keepends=True)
-    end = next((i for i, line in enumerate(lines) if _FENCE.fullmatch(line.rstrip("\n"))), None)
-    return "".join(lines[:end])
+def _body_among(raw: Sequence[Sequence[str]], prompt: str) -> str:
+    """Return the first block that is the body of the prompt's function, however it is indented."""
+    for block in raw:
+        text = "\n".join(block)
+        forms = [text]
+        if syntax_error(text) is not None:  # as where it returns; else it is no function's body
+            forms += [f"    {text.strip()}", textwrap.indent(text.strip(), "    ")]
+        if body := max((_continuation(form, prompt) for form in forms), key=len):
+            return body
+    return ""
 
 
-def _blocks(text: str) -> Iterator[str]:
-    """Yield a text's code: fenced blocks, and what stands outside where it looks like code.
-
-    A text whose first fence closes began inside one. An unclosed block ends with the text.
-    """
-    inside: list[str] = []
-    outside: list[str] = []
-    fence = language = ""
-    for line in text.splitlines():
-        mark = _FENCE.fullmatch(line)
-        if mark and not fence and not mark[2] and _looks_like_code(outside):
-            yield _dedented(_from_code(outside))  # the text began in a block, which ends here
-            outside = []
-            continue
-        if mark and not fence:
-            fence, language, inside = mark[1][:3], mark[2].lower(), []
-        elif mark and mark[1].startswith(fence) and not mark[2]:
-            if language not in _OTHER_LANGUAGES:
-                yield _dedented(inside)
-            fence = ""
-        elif fence:
-            inside.append(line)
-        else:
-            outside.append(line)
-    if fence and language not in _OTHER_LANGUAGES:
-        yield _dedented(inside)
-    if _looks_like_code(outside):
-        yield _dedented(_from_code(outside))
-
-
-def _looks_like_code(lines: Sequence[str]) -> bool:
-    return any(_CODE_STARTS.match(line.lstrip()) for line in lines)
-
-
-def _from_code(lines: Sequence[str]) -> list[str]:
-    start = next(i for i, line in enumerate(lines) if _CODE_STARTS.match(line.lstrip()))
-    return list(lines[start:])
-
-
-def _dedented(lines: Sequence[str]) -> str:
-    """Return lines without the indentation of the first: lists indent their blocks."""
-    first = next((line for line in lines if line.strip()), "")
-    margin = first[: len(first) - len(first.lstrip())]
-    if margin and _CODE_STARTS.match(first.lstrip()):
-        lines = [line.removeprefix(margin) for line in lines]
-    return "\n".join(lines) + "\n"
-
-
-def _parsing(code: str) -> str | None:
-    """Return code up to where it parses, without demonstrations; None where nothing does."""
-    lines = code.splitlines(keepends=True)
-    n_lines = _n_parsing(lines, "")
-    kept = "".join(lines[:n_lines]).rstrip()
-    return _without_demonstrations(kept) if kept else None
+def _chunks(block: Sequence[str]) -> Iterator[_Chunk]:
+    """Yield what parses of a block: the whole, or what comes before and after an error."""
+    at = 0
+    while at < len(block):
+        n_lines = _n_parsing(block[at:], "")
+        rest = next((line for line in block[at + n_lines :] if line.strip()), "")
+        if code := "\n".join(block[at : at + n_lines]).strip("\n"):
+            yield _Chunk(code, is_cut=rest[:1].isspace())
+        at = starts(block, at + max(n_lines, 1))
 
 
 def _n_parsing(lines: Sequence[str], before: str) -> int:
     """Return how many of the first lines parse after a beginning; 0 if none."""
     n_lines = len(lines)
     while n_lines:
-        error = _syntax_error(before + "".join(lines[:n_lines]))
+        error = syntax_error(before + "\n".join(lines[:n_lines]))
         if error is None:
             return n_lines
         # What comes before the error may still lack its end, so that only fewer lines can do.
@@ -149,73 +141,50 @@ def _n_parsing(lines: Sequence[str], before: str) -> int:
     return 0
 
 
-def _syntax_error(code: str) -> SyntaxError | None:
-    try:
-        _tree(code)
-    except SyntaxError as error:
-        return error
-    except (ValueError, RecursionError, MemoryError):
-        return SyntaxError("not code")
-    return None
+def _rank(chunk: _Chunk, entry_point: str) -> int:
+    """Return how well a chunk gives the function: 0 not at all, 4 whole."""
+    if entry_point not in made_by(chunk.body):
+        return int(entry_point in imported_by(chunk.body))
+    if all(_is_stub(node) for node in statements(chunk.body) if _is_named(node, entry_point)):
+        return 2
+    return 3 if chunk.is_cut and _is_named(chunk.body[-1], entry_point) else 4
 
 
-def _tree(code: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(code)
+def _is_named(node: ast.stmt, name: str) -> bool:
+    return name in made_by([node])
 
 
-def _defines(code: str, name: str) -> bool:
-    return name in _defined(code)
+def _is_stub(node: ast.stmt) -> bool:
+    """Tell whether a function only says what it would do."""
+    if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return False
+    return all(
+        isinstance(one, (ast.Pass, ast.Raise))
+        or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+        for one in node.body
+    )
 
 
-def _defined(code: str) -> set[str]:
-    names: set[str] = set()
-    for node in _tree(code).body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            names.add(node.name)
-        elif isinstance(node, (ast.Import, ast.ImportFrom)):
-            names |= {(one.asname or one.name).partition(".")[0] for one in node.names}
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return names
-
-
-def _has_code(code: str) -> bool:
+def _has_definition(chunk: _Chunk) -> bool:
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    return any(isinstance(node, kinds) for node in _tree(code).body)
+    return any(isinstance(node, kinds) for node in chunk.body)
 
 
-def _helpers(code: str, parsed: Sequence[str]) -> list[str]:
-    """Return the other blocks that define what a block uses and lacks."""
-    tree = _tree(code)
-    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} - _defined(code)
-    return [other for other in parsed if other != code and used & _defined(other)]
+def _helpers(chunk: _Chunk, chunks: Sequence[_Chunk]) -> list[str]:
+    """Return the other chunks that give what a chunk, or one of these, uses and lacks."""
+    left = [one for one in chunks if one != chunk]
+    new = [chunk]
+    while new:
+        lacking = {"*"}.union(*(one.lacks for one in new))
+        new = [one for one in left if one.gives & lacking]
+        left = [one for one in left if not one.gives & lacking]
+    return [one.code for one in chunks if one not in (chunk, *left)]
 
 
 def _joined(prompt: str, helpers: Sequence[str], code: str) -> str:
     """Put code behind the prompt, whose imports and helpers it may use."""
-    if _syntax_error(prompt) is not None:
+    if syntax_error(prompt) is not None:
         prompt = f"{prompt}    pass\n"
-    before = [prompt.rstrip()] if prompt.strip() and _syntax_error(prompt) is None else []
-    return "\n\n".join([*before, *helpers, code])
-
-
-def _without_demonstrations(code: str) -> str:
-    """Leave out what is no part of a program: prints, assertions, a main block, words."""
-    lines = code.splitlines()
-    dropped: set[int] = set()
-    for node in _tree(code).body:
-        if _demonstrates(node):
-            dropped.update(range(node.lineno - 1, node.end_lineno or node.lineno))
-    return "\n".join(line for i, line in enumerate(lines) if i not in dropped).rstrip()
-
-
-def _demonstrates(node: ast.stmt) -> bool:
-    if isinstance(node, ast.Assert):
-        return True
-    if isinstance(node, ast.If):
-        return "__name__" in {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
-    value = node.value if isinstance(node, ast.Expr) else None
-    is_print = isinstance(value, ast.Call) and getattr(value.func, "id", "") == "print"
-    return is_print or isinstance(value, ast.Name)  # a word of prose, such as "Done"
+    before = [prompt.rstrip()] if prompt.strip() and syntax_error(prompt) is None else []
+    whole = "\n\n".join([*before, *helpers, code])
+    return "".join(_FUTURE.findall(whole)) + _FUTURE.sub("", whole)

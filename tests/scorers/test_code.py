@@ -77,8 +77,10 @@ def test_a_function_of_another_name_is_a_program_that_lacks_the_right_one() -> N
     assert "def f(" not in code
 
 
-def test_code_cut_off_in_its_first_statement_is_no_program() -> None:
-    assert found("```python\ndef f(x):\n    return [x, (", PROMPT, "f") is None
+def test_code_cut_off_in_its_first_statement_is_a_program_with_an_error() -> None:
+    text = "def f(x):\n    return [x, ("
+    assert found(f"```python\n{text}", PROMPT, "f") == text
+    assert found(f"I would write def f(x): {text[-3:]}", PROMPT, "f") is None
 
 
 @pytest.mark.parametrize("name", ["f", "tri"])
