@@ -50,8 +50,6 @@ class Method:
         Its known values besides true and false, and which of them are refused why.
     null_if_zero
         The kinds of tensor any of which, all zero, leaves its module as it was.
-    is_merged
-        Whether the adapter can be folded into the base weights.
     needs_targets, has_rank
         Whether ``target_modules`` and ``r`` are required.
     """
@@ -65,7 +63,6 @@ class Method:
     initials: tuple[str, ...] = ()
     refused_initials: Mapping[str, str] = field(default_factory=dict)
     null_if_zero: tuple[str, ...] = ()
-    is_merged: bool = True
     needs_targets: bool = True
     has_rank: bool = False
 
@@ -100,7 +97,6 @@ def _prompt(peft_type: str, name: str, training: str, **settings: Any) -> Method
         _EVERYWHERE | set(training.split()),
         {**_REFUSED, "modules_to_save": "a fully trained module beside a prompt",
          "prompt_tuning_init_state_dict_path": "a path to another checkpoint"},
-        is_merged=False,
         needs_targets=False,
     )  # fmt: skip
 
@@ -203,8 +199,7 @@ _ALL = (
     _prompt("PREFIX_TUNING", "prefix tuning",
             "encoder_hidden_size prefix_projection init_weights"),
     Method("ADAPTION_PROMPT", "adaption prompt",
-           {"target_modules": None, "adapter_len": 0, "adapter_layers": 0}, _EVERYWHERE, _REFUSED,
-           is_merged=False),
+           {"target_modules": None, "adapter_len": 0, "adapter_layers": 0}, _EVERYWHERE, _REFUSED),
     Method("XLORA", "X-LoRA",
            {"hidden_size": 0, "xlora_depth": 1, "xlora_size": 2048, "xlora_dropout_p": None,
             "layerwise_scalings": False, "enable_softmax": True, "enable_softmax_topk": False,
@@ -213,7 +208,7 @@ _ALL = (
            _EVERYWHERE | {"adapters"},
            _REFUSED | {"use_trainable_adapters": "experts trained along, which PEFT does not save "
                        "where it loads them from,"},
-           is_merged=False, needs_targets=False),
+           needs_targets=False),
 )  # fmt: skip
 
 METHODS: Mapping[str, Method] = {method.peft_type: method for method in _ALL}

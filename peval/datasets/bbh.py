@@ -14,9 +14,6 @@ from peval.errors import DataError
 
 LAYOUT = "bbh/TASK.json and cot-prompts/TASK.txt (github.com/suzgunmirac/BIG-Bench-Hard at 9ee07bd)"
 
-TULU_SUBSET_SHA256 = "8d6197ce449d059f4d6844b0ca8a0e97d5d8ddaffe72387e3f936cdf157fadfb"
-"""Fingerprint of the problems of `tulu_subset`, task after task (official files at 9ee07bd)."""
-
 _HEADER_LINES = 2
 
 

@@ -15,9 +15,6 @@ from peval.errors import DataError
 
 LAYOUT = "test.jsonl (github.com/openai/grade-school-math, grade_school_math/data)"
 
-TULU_SUBSET_SHA256 = "8a326da2ddc3ec14bbe0db5b6f4884a2fc47baf487c27c9fa577de6868bab415"
-"""Fingerprint of `tulu_subset` of the official test file (3101c7d)."""
-
 _COMMA_IN_NUMBER = re.compile(r"(\d),(\d)")
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)")
 

@@ -1,13 +1,10 @@
-"""Seeded subsamples, and a fingerprint that says whether two machines evaluate the same items."""
+"""Seeded subsamples."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 Record = TypeVar("Record")
 
@@ -21,15 +18,3 @@ def choose(records: Sequence[Record], n: int | None, source: random.Random) -> l
     if n is None or len(records) <= n:
         return list(records)
     return source.sample(list(records), n)
-
-
-def fingerprint(records: Iterable[Any]) -> str:
-    """Return the SHA-256 of frozen records, in their order, all fields included.
-
-    It goes into a signature: equal fingerprints mean the same items, however they were stored.
-    """
-    digest = hashlib.sha256()
-    for record in records:
-        line = json.dumps(asdict(record), ensure_ascii=False, sort_keys=True)
-        digest.update(line.encode() + b"\n")
-    return digest.hexdigest()

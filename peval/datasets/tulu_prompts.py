@@ -12,7 +12,7 @@ choice "None" (10 in MMLU's test questions) as a missing value and asks "nan"; h
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
@@ -77,54 +77,6 @@ def mmlu_prompt(question: mmlu.Question, shots: Sequence[mmlu.Question]) -> Prom
     shown = "".join(f"{_multiple_choice(shot)} {shot.answer}\n\n" for shot in shots)
     text = intro + shown + _multiple_choice(question)
     return Prompt(user=text, cue="The answer is:", plain=text)
-
-
-def fitting_mmlu_prompt(
-    question: mmlu.Question,
-    shots: Sequence[mmlu.Question],
-    form: Callable[[Prompt], str],
-    count_tokens: Callable[[str], int],
-) -> tuple[Prompt, int]:
-    """Return the prompt with as many of the first shots as fit, and their number.
-
-    Parameters
-    ----------
-    form
-        What makes a prompt the text that is tokenized.
-    count_tokens
-        Without special tokens.
-
-    Returns
-    -------
-    tuple of Prompt and int
-        The number is -1 where the question does not fit even alone; the prompt is then without
-        shots. (The reference never ends on such a question.)
-    """
-    for n_shots in range(len(shots), -1, -1):
-        prompt = mmlu_prompt(question, shots[:n_shots])
-        if count_tokens(form(prompt)) <= MMLU_MAX_PROMPT_TOKENS:
-            return prompt, n_shots
-    return prompt, -1
-
-
-def choice_token_ids(profile: Profile, encode: Callable[[str], Sequence[int]]) -> tuple[int, ...]:
-    """Return the token of each of MMLU's four choices.
-
-    Parameters
-    ----------
-    encode
-        From text to token ids, without special tokens.
-
-    Raises
-    ------
-    DataError
-        The tokenizer does not tell the choices apart.
-    """
-    which = 0 if profile == "tulu1" else -1
-    ids = tuple(encode(choice)[which] for choice in CHOICES[profile])
-    if len(set(ids)) < len(ids):
-        raise DataError(f"the tokenizer gives MMLU's choices A to D the tokens {ids}: not distinct")
-    return ids
 
 
 def gsm8k_prompt(problem: gsm8k.Problem, reasoning: bool) -> Prompt:

@@ -31,9 +31,6 @@ OFFICIAL_SIZES = {
 }
 """Questions of each of ``LANGUAGES`` in the official files: the seeded choice depends on them."""
 
-TULU_SUBSET_SHA256 = "c2d0ef497032346215e5d1973a7392915d47cfac12d860392736f10ae4f559ec"
-"""Fingerprint of the questions of `tulu_subset`, language after language, of the dev files."""
-
 
 @dataclass(frozen=True)
 class Question:

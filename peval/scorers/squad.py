@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from peval.errors import DataError
 from peval.types import Score
@@ -53,22 +53,6 @@ def score_squad(key: str, prediction: str, targets: Sequence[str]) -> Score:
         "recall": float(any(target.strip().lower() in lowered for target in targets)),
     }
     return Score(key, values, extracted=prediction.strip())
-
-
-def macro_mean(values: Iterable[tuple[str, float]]) -> float:
-    """Return the mean over groups (languages) of the mean within each; pairs of group and value.
-
-    Raises
-    ------
-    DataError
-        There is no value.
-    """
-    groups: dict[str, list[float]] = {}
-    for group, value in values:
-        groups.setdefault(group, []).append(value)
-    if not groups:
-        raise DataError("no values to average")
-    return sum(sum(group) / len(group) for group in groups.values()) / len(groups)
 
 
 def _f1(said: Sequence[str], wanted: Sequence[str]) -> float:

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from tulu_oracles import fingerprint
 
 from peval.datasets import bbh
-from peval.datasets.subsample import fingerprint
 from peval.errors import DataError
 
 PROMPT = "canary\n-----\nDo it.\n\nQ: one\nA: So the answer is 1.\n"
@@ -62,5 +62,7 @@ def test_the_tulu_subset_is_pinned(shared_data):
     subset = bbh.tulu_subset(tasks)
     assert {len(problems) for problems in subset.values()} == {40}
     items = [problem for problems in subset.values() for problem in problems]
-    assert fingerprint(items) == bbh.TULU_SUBSET_SHA256
+    assert fingerprint(items) == (
+        "8d6197ce449d059f4d6844b0ca8a0e97d5d8ddaffe72387e3f936cdf157fadfb"
+    )
     assert bbh.tulu_subset(dict(reversed(tasks.items()))) == subset

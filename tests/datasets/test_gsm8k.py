@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from tulu_oracles import fingerprint
 
 from peval.datasets import gsm8k
-from peval.datasets.subsample import fingerprint
 from peval.errors import DataError
 
 
@@ -54,4 +54,6 @@ def test_the_tulu_subset_is_pinned(shared_data):
     subset = gsm8k.tulu_subset(problems)
     assert len({one.id for one in subset}) == 200
     assert [one.id for one in subset[:4]] == ["test-1309", "test-228", "test-51", "test-563"]
-    assert fingerprint(subset) == gsm8k.TULU_SUBSET_SHA256
+    assert fingerprint(subset) == (
+        "8a326da2ddc3ec14bbe0db5b6f4884a2fc47baf487c27c9fa577de6868bab415"
+    )

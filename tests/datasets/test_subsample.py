@@ -1,18 +1,11 @@
-"""Seeded subsamples and fingerprints."""
+"""Seeded subsamples."""
 
 import random
-from dataclasses import dataclass
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peval.datasets.subsample import choose, fingerprint
-
-
-@dataclass(frozen=True)
-class Item:
-    id: str
-    text: str
+from peval.datasets.subsample import choose
 
 
 @given(st.lists(st.integers(), unique=True, max_size=60), st.integers(1, 60), st.integers(0, 9))
@@ -32,9 +25,3 @@ def test_nothing_is_drawn_where_everything_is_kept():
 
 def test_the_subsample_is_that_of_pythons_generator():
     assert choose(range(10), 4, random.Random(42)) == [1, 0, 4, 9]
-
-
-def test_a_fingerprint_sees_order_and_every_field():
-    a, b = Item("1", "x"), Item("2", "é")
-    assert fingerprint([a, b]) == fingerprint(iter([a, b]))
-    assert len({fingerprint(x) for x in ([a, b], [b, a], [a], [], [Item("1", "y"), b])}) == 5

@@ -7,15 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
+from tulu_oracles import fitting_mmlu_prompt
 from voices import PLAIN, TOKENIZER, TULU, chat, plain
 
 from peval import datasets
 from peval.catalog import load_task
 from peval.datasets import bbh, gsm8k, mmlu, tydiqa
+from peval.datasets import tulu as tulu_reader
 from peval.datasets.tulu_prompts import (
+    CHOICES,
     bbh_prompt,
-    choice_token_ids,
-    fitting_mmlu_prompt,
     gsm8k_prompt,
 )
 from peval.errors import TaskError
@@ -85,10 +86,7 @@ def test_generated_answers_are_asked_in_the_published_words(place: Path, profile
 def test_mmlu_leaves_out_the_shots_that_do_not_fit(
     place: Path, profile: str, longest: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from peval.datasets import tulu, tulu_prompts
-
-    for module in (tulu, tulu_prompts):
-        monkeypatch.setattr(module, "MMLU_MAX_PROMPT_TOKENS", longest)
+    monkeypatch.setattr(tulu_reader, "MMLU_MAX_PROMPT_TOKENS", longest)
     form = chat if "plain" not in profile else plain
     task = load_task("mmlu-5-shot", profile)
     found, expected, n_shots = encoded(task, place), [], []
@@ -96,14 +94,14 @@ def test_mmlu_leaves_out_the_shots_that_do_not_fit(
     for subject, questions in mmlu.read(place / "mmlu", "test").items():
         for question in questions:
             prompt, n = fitting_mmlu_prompt(
-                question, dev[subject], form, lambda text: len(bare_ids(text))
+                question, dev[subject], lambda prompt: len(bare_ids(form(prompt))), longest
             )
             expected.append(text_ids(form(prompt)))
             n_shots.append(n)
     assert [ids for ids, _ in found] == expected
     assert max(n_shots) == 5 if longest == 2048 else max(n_shots) < 5
-    labels = choice_token_ids("tulu1" if "tulu1" in profile else "tulu2", bare_ids)
-    assert {choices for _, choices in found} == {tuple((label,) for label in labels)}
+    labels, which = (CHOICES["tulu1"], 0) if "tulu1" in profile else (CHOICES["tulu2"], -1)
+    assert {choices for _, choices in found} == {tuple((bare_ids(one)[which],) for one in labels)}
 
 
 def test_the_answer_is_among_the_choices(place: Path) -> None:

