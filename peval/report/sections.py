@@ -1,12 +1,11 @@
 """The report, section by section; every section reads on its own, and one without content is none.
 
-A new kind of finding is one more function in `SECTIONS`.
+A new kind of finding is one more line in `_sections`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 from peval.judging.template import visible
 from peval.metrics import describes, is_share
@@ -50,26 +49,37 @@ from peval.report.view import View, headline
 from peval.results import Results
 
 
-@dataclass(frozen=True)
-class Found:
-    """All that a section may tell of."""
-
-    view: View
-    answers: Answers
-    flipped: tuple[Flip, ...]
-
-
-def document(results: Results, answers: Answers, flipped: list[Flip]) -> Document:
+def document(results: Results, answers: Answers, flipped: Sequence[Flip]) -> Document:
     """Return a run's report."""
-    found = Found(View(results), answers, tuple(flipped))
-    sections = [section for build in SECTIONS for section in build(found)]
-    return Document(
-        opening.title(found.view), tuple(section for section in sections if section.parts)
-    )
+    view = View(results)
+    sections = tuple(one for one in _sections(view, answers, flipped) if one.parts)
+    return Document(opening.title(view), sections)
 
 
-def _decision(found: Found) -> Iterator[Section]:
-    view = found.view
+def _sections(view: View, answers: Answers, flipped: Sequence[Flip]) -> Iterator[Section]:
+    yield from _decision(view)
+    yield from _pools(view)
+    yield from _scores(view)
+    yield from _differences(view)
+    yield from retention.sections(view)
+    yield from judged.sections(view)
+    yield from instructions.sections(view)
+    yield from described.sections(view)
+    yield from memory.sections(view)
+    yield from domains.sections(view)
+    yield from sweeps.sections(view)
+    yield from programs.sections(view)
+    yield from _categories(view)
+    yield from _other_metrics(view)
+    yield from _flips(view, flipped)
+    yield from cost.sections(view, answers)
+    yield from _hygiene(view)
+    yield from _limits(view)
+    yield from proofs.sections(view)
+    yield from provenance.sections(view)
+
+
+def _decision(view: View) -> Iterator[Section]:
     said = Bullets(decision(view))
     yield Section(
         "",
@@ -83,9 +93,9 @@ def _decision(found: Found) -> Iterator[Section]:
     )
 
 
-def _pools(found: Found) -> Iterator[Section]:
+def _pools(view: View) -> Iterator[Section]:
     """Say what groups of tasks score, as lm-eval prints them."""
-    first, *rest = tables.pool_tables(found.view) if found.view.pools else (None,)
+    first, *rest = tables.pool_tables(view) if view.pools else (None,)
     if first is None:
         return
     said = Paragraph((
@@ -96,8 +106,7 @@ def _pools(found: Found) -> Iterator[Section]:
     yield Section("Groups of tasks", (said, first, *folded))
 
 
-def _scores(found: Found) -> Iterator[Section]:
-    view = found.view
+def _scores(view: View) -> Iterator[Section]:
     said: list[Span] = ["Shares in percent, with 95 % intervals."]
     if view.results.comparisons:
         said += [
@@ -123,14 +132,14 @@ def _noise(view: View) -> Text:
     return (", ", Code("≈"), " no larger than what the engine alone makes")
 
 
-def _differences(found: Found) -> Iterator[Section]:
-    if not any(map(found.view.differences, found.view.adapters)):
+def _differences(view: View) -> Iterator[Section]:
+    if not any(map(view.differences, view.adapters)):
         return
-    figures = plots.forests(found.view)
+    figures = plots.forests(view)
     parts: list[Part] = [*figures[:1]]
     if figures[1:]:
         parts.append(Fold("The other adapters and tasks", tuple(figures[1:])))
-    table = tables.difference_table(found.view)
+    table = tables.difference_table(view)
     would = (
         "A difference that would be found is one that four in five repetitions would find, in "
         "points; ", Code("none"), " means that so little data can find none.",
@@ -139,45 +148,13 @@ def _differences(found: Found) -> Iterator[Section]:
     yield Section("Differences to the base", tuple(parts))
 
 
-def _programs(found: Found) -> Iterator[Section]:
-    yield from programs.sections(found.view)
-
-
-def _kept(found: Found) -> Iterator[Section]:
-    yield from retention.sections(found.view)
-
-
-def _sweep(found: Found) -> Iterator[Section]:
-    yield from sweeps.sections(found.view)
-
-
-def _domains(found: Found) -> Iterator[Section]:
-    yield from domains.sections(found.view)
-
-
-def _instructions(found: Found) -> Iterator[Section]:
-    yield from instructions.sections(found.view)
-
-
-def _described(found: Found) -> Iterator[Section]:
-    yield from described.sections(found.view)
-
-
-def _memory(found: Found) -> Iterator[Section]:
-    yield from memory.sections(found.view)
-
-
-def _judged(found: Found) -> Iterator[Section]:
-    yield from judged.sections(found.view)
-
-
-def _categories(found: Found) -> Iterator[Section]:
+def _categories(view: View) -> Iterator[Section]:
     parts: list[Part] = []
-    for task in found.view.skills:
-        listed = tuple(tables.category_tables(found.view, task))
+    for task in view.skills:
+        listed = tuple(tables.category_tables(view, task))
         if not listed:
             continue
-        figures = [*plots.heats(found.view, task)]
+        figures = [*plots.heats(view, task)]
         parts += figures[:1]
         parts.append(Fold(f"Scores on {task['name']} by category", (*figures[1:], *listed)))
     if parts:
@@ -187,8 +164,7 @@ def _categories(found: Found) -> Iterator[Section]:
     yield Section("By category", tuple(parts))
 
 
-def _other_metrics(found: Found) -> Iterator[Section]:
-    view = found.view
+def _other_metrics(view: View) -> Iterator[Section]:
     shown = {headline(task) for task in view.skills}
     others = dict.fromkeys(
         m for t in view.skills for m in t["metrics"]
@@ -199,10 +175,10 @@ def _other_metrics(found: Found) -> Iterator[Section]:
     )
 
 
-def _flips(found: Found) -> Iterator[Section]:
-    if found.flipped:
+def _flips(view: View, flipped: Sequence[Flip]) -> Iterator[Section]:
+    if flipped:
         intro = Paragraph(("Items with the widest gains and losses, to look at, not to count.",))
-        parts = [part for flip in found.flipped for part in _flip(found.view, flip)]
+        parts = [part for flip in flipped for part in _flip(view, flip)]
         yield Section("Where answers part", (intro, *parts))
 
 
@@ -232,31 +208,12 @@ def _flip(view: View, flip: Flip) -> tuple[Part, ...]:
     return Paragraph(title), Listing(tuple(lines))
 
 
-def _cost(found: Found) -> Iterator[Section]:
-    yield from cost.sections(found.view, found.answers)
-
-
-def _hygiene(found: Found) -> Iterator[Section]:
-    table = hygiene.trouble_table(found.view)
+def _hygiene(view: View) -> Iterator[Section]:
+    table = hygiene.trouble_table(view)
     nothing = "Nothing: no answer ran into the token limit or was empty, no prompt was cut, none "
     nothing += "failed, and an answer was found in each."
     yield Section("Cut, truncated, empty, unparsed, failed", (table or Paragraph((nothing,)),))
 
 
-def _limits(found: Found) -> Iterator[Section]:
-    yield Section("What the numbers cannot say", (Bullets(limits(found.view)),))
-
-
-def _proofs(found: Found) -> Iterator[Section]:
-    yield from proofs.sections(found.view)
-
-
-def _provenance(found: Found) -> Iterator[Section]:
-    yield from provenance.sections(found.view)
-
-
-SECTIONS: tuple[Callable[[Found], Iterator[Section]], ...] = (
-    _decision, _pools, _scores, _differences, _kept, _judged, _instructions, _described, _memory,
-    _domains, _sweep, _programs, _categories, _other_metrics, _flips, _cost, _hygiene, _limits,
-    _proofs, _provenance,
-)  # fmt: skip
+def _limits(view: View) -> Iterator[Section]:
+    yield Section("What the numbers cannot say", (Bullets(limits(view)),))
