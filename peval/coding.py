@@ -18,7 +18,7 @@ from peval.scorers import code
 from peval.stats.passk import pass_at_k
 from peval.types import Completion, Judged, Sample, Score, Task
 
-JUDGE_VERSION = "1"
+JUDGE_VERSION = "2"
 """Part of every program score's key: raise it with any change that could alter a verdict."""
 
 UNSANDBOXED = "unsandboxed"
@@ -26,7 +26,7 @@ UNSANDBOXED = "unsandboxed"
 
 _METRIC = re.compile(r"(base-)?pass@([1-9][0-9]*)")
 _TIMEOUTS = ("cpu", "wall")
-_VIOLATIONS = ("protocol", "disk", "system_call", "not_permitted")
+_VIOLATIONS = ("protocol", "disk", "threads", "system_call", "not_permitted")
 _CRASHES = ("exit", "signal")
 
 Asked = tuple[Sample, Completion]

@@ -96,7 +96,7 @@ def test_programs_are_judged_once_and_reported(
     assert results.estimate("humaneval-t0.8", "pass@10", "generalist").value == 1.0
     # 1 - C(15, 10) / C(20, 10)
     assert results.estimate("humaneval-t0.8", "pass@10").value == pytest.approx(0.98375, abs=1e-5)
-    assert "|metric:pass@1.v1.sandbox1.2|" in results.estimate("humaneval", "pass@1").signature
+    assert "|metric:pass@1.v1.sandbox2.2|" in results.estimate("humaneval", "pass@1").signature
     base = results.programs[0]
     assert base["outcomes"] == {"wrong answer": 45, "passed": 15}
     assert [point["k"] for point in base["curve"]] == list(range(1, 21))

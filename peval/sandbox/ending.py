@@ -67,6 +67,7 @@ def _ran_out(ended: dict[str, Any], limit_s: int) -> bool:
 LIMIT_TEXT = {
     "wall": "it did not answer in time",
     "disk": "it wrote more than it may",
+    "threads": "it started more threads than it may",
 }
 
 

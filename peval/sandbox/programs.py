@@ -141,6 +141,7 @@ STATUS_OF = {
     "cpu": Status.TIMEOUT,
     "wall": Status.TIMEOUT,
     "disk": Status.REFUSED,
+    "threads": Status.REFUSED,
     "system_call": Status.REFUSED,
     "not_permitted": Status.REFUSED,
     "sandbox": Status.FAULT,

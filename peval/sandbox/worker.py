@@ -28,8 +28,9 @@ START_TIMEOUT_S = 20
 PATIENCE_S = 120
 JUDGE_MEMORY_BYTES = 4 * 2**30
 MAX_ANSWER_BYTES = 2**28
-# One hash seed, so that programs that print or return sets behave alike in every worker.
-ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
+# One hash seed, so that programs that print or return sets behave alike in every worker; few arenas
+# of malloc, as each reserves 64 MB of the memory that a program with many threads may use.
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8", "MALLOC_ARENA_MAX": "2"}
 START = "import sys; sys.path.insert(0, {path!r}); from inside.supervisor import main; main()"
 
 

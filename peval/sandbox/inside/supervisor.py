@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from . import isolation, judge, scratch, seccomp
+from . import isolation, judge, scratch, seccomp, threads
 from .candidate import serve as serve_program
 from .channel import Channel, ClosedError
 from .warm import warm_up
@@ -36,6 +36,7 @@ PRELOADED = """
 
 MAX_SCRATCH_BYTES = 64 * 2**20
 MAX_SCRATCH_ENTRIES = 4096
+MAX_THREADS = 512  # with stacks of the usual size, memory ends before
 LOOK_EVERY_MS = 50
 LONGEST_LOOK_S = 0.1
 LOOKS_OF_GRACE = 10
@@ -53,6 +54,7 @@ def main() -> None:
     isolation.silence()
     _preload()
     warm_up()
+    proc = threads.open_proc()
     try:
         tier = isolation.prepare(tier_name, workplace)
     except OSError as error:
@@ -63,7 +65,7 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     with contextlib.suppress(ConnectionError):
-        Supervisor(tier, control).serve()
+        Supervisor(tier, control, proc).serve()
 
 
 def _preload() -> None:
@@ -96,11 +98,15 @@ def _receive(control: socket.socket) -> tuple[dict[str, int], socket.socket] | N
 
 
 class Supervisor:
-    """Runs programs one at a time, in a tier, for the harness at the other end of `control`."""
+    """Runs programs one at a time, in a tier, for the harness at the other end of `control`.
 
-    def __init__(self, tier: isolation.Tier, control: socket.socket):
+    `proc` is a descriptor of `/proc`, where threads are counted.
+    """
+
+    def __init__(self, tier: isolation.Tier, control: socket.socket, proc: int):
         self.tier = tier
         self.control = control
+        self.proc = proc
         self.judge: _Judge | None = None
         self.nursery: _Nursery | None = None
         self.spare: _Program | None = None
@@ -173,9 +179,14 @@ class Supervisor:
                     return killed, b""
                 killed, left_s = "wall", 1.0
                 program.signal()
-            elif not killed and _is_overfull(self.tier):
-                killed = "disk"
+            elif not killed and (killed := self._excess(program)):
                 program.signal()
+
+    def _excess(self, program: _Program) -> str:
+        """Return what a program has more of than it may, if anything."""
+        if threads.count(self.proc, program.pidfd) > MAX_THREADS:
+            return "threads"
+        return "disk" if _is_overfull(self.tier) else ""
 
 
 def _is_overfull(tier: isolation.Tier) -> bool:
