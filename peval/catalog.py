@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from peval.errors import TaskError
 from peval.shipped import shipped
 from peval.spelling import meant
+from peval.strict_yaml import read_yaml
 from peval.types import Chat, Decoding, Profile, Task
 
 Noun = TypeVar("Noun", Task, Profile, Decoding, Chat)
@@ -197,13 +198,7 @@ def _fits(value: object, hint: Any) -> bool:
 
 def _mapping(path: Path) -> dict[str, Any]:
     """Read a YAML file that must hold a mapping."""
-    import yaml
-
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise TaskError(f"{path}: not readable as YAML: {reason}") from error
+    body = read_yaml(path, TaskError)
     if not isinstance(body, dict):
         raise TaskError(f"{path}: expected a mapping of keys to values")
     return body

@@ -15,6 +15,7 @@ from peval.errors import AdapterError, UsageError
 from peval.safetensors_file import read_header
 from peval.spelling import meant
 from peval.strict_json import read_object
+from peval.strict_yaml import read_yaml
 from peval.types import Adapter
 
 Fact = int | float | str
@@ -57,11 +58,7 @@ def read_facts(path: Path, names: Sequence[str]) -> dict[str, Facts]:
     UsageError
         The file, the line and the field that cannot be read; or an adapter that is not in the run.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not readable: {' '.join(str(error).split())}") from error
-    rows = _yaml_rows(path, text) if path.suffix in (".yaml", ".yml") else _csv_rows(path, text)
+    rows = _yaml_rows(path) if path.suffix in (".yaml", ".yml") else _csv_rows(path)
     found: dict[str, Facts] = {}
     for where, name, fields in rows:
         if name not in names:
@@ -75,7 +72,11 @@ def read_facts(path: Path, names: Sequence[str]) -> dict[str, Facts]:
 Row = tuple[str, str, Mapping[str, Any]]
 
 
-def _csv_rows(path: Path, text: str) -> Iterator[Row]:
+def _csv_rows(path: Path) -> Iterator[Row]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not readable: {' '.join(str(error).split())}") from error
     reader = csv.reader(text.splitlines())
     header = [name.strip() for name in next(reader, [])]
     if NAME not in header or len(set(header)) < len(header) or "" in header:
@@ -90,24 +91,12 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         yield where, fields.pop(NAME), {key: cell for key, cell in fields.items() if cell}
 
 
-def _yaml_rows(path: Path, text: str) -> Iterator[Row]:
-    import yaml
-
-    try:
-        tree, body = yaml.compose(text), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: not readable as YAML: {reason}") from error
-    if (
-        tree is None
-        or not isinstance(body, dict)
-        or not all(isinstance(v, dict) for v in body.values())
-    ):
+def _yaml_rows(path: Path) -> Iterator[Row]:
+    body = read_yaml(path, UsageError)
+    if not isinstance(body, dict) or not all(isinstance(v, dict) for v in body.values()):
         raise UsageError(f"{path}: expected a mapping of facts for each adapter")
-    if len(tree.value) != len(body):
-        raise UsageError(f"{path}: an adapter stands there twice")
-    for (key, _), (name, fields) in zip(tree.value, body.items(), strict=True):
-        yield f"{path}: line {key.start_mark.line + 1}", str(name), fields
+    for name, fields in body.items():
+        yield f"{path}: {name}", str(name), fields
 
 
 def _fact(key: str, value: object, where: str) -> Fact:

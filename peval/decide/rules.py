@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from peval.errors import UsageError
 from peval.spelling import meant
+from peval.strict_yaml import read_yaml
 
 Kind = Literal["floor", "gain", "margin"]
 KINDS: tuple[Kind, ...] = ("floor", "gain", "margin")
@@ -38,13 +39,7 @@ def read_rules(path: Path) -> tuple[Rule, ...]:
     UsageError
         If it cannot be read, holds no rules, or one of them is malformed.
     """
-    import yaml
-
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: not readable as YAML: {reason}") from error
+    body = read_yaml(path, UsageError)
     if not isinstance(body, dict) or set(body) != {"rules"}:
         raise UsageError(f"{path}: expected one key, rules, with a list of rules")
     if not isinstance(body["rules"], list) or not body["rules"]:

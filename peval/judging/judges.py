@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
-
 from peval.errors import JudgeError
 from peval.judging.template import Prompt, fields_of, read_prompts
 from peval.rundir import digest
 from peval.shipped import shipped
+from peval.strict_yaml import read_yaml
 
 Kind = Literal["pairwise", "rating", "rubric"]
 Reply = Literal["marker", "rating", "ranking", "probabilities", "criteria", "number"]
@@ -117,11 +116,7 @@ def load_judge(name: str) -> Judge:
         raise JudgeError(f"{name}: {'not a file' if path.exists() else 'no such file'}")
     if not path.is_file():
         raise JudgeError(f"no judge {name!r}; known: {', '.join(judge_names())}, or give a .yaml")
-    try:
-        body = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise JudgeError(f"{path}: not YAML ({' '.join(str(error).split())[:160]})") from error
-    return _built(path, body)
+    return _built(path, read_yaml(path, JudgeError))
 
 
 def _built(path: Path, body: Any) -> Judge:

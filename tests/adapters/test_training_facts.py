@@ -59,11 +59,15 @@ def test_a_table_as_csv_and_as_yaml(tmp_path: Path) -> None:
         ("f.csv", "adapter,seed\nc,1\n", r"line 2: no adapter 'c' here; known: a, b"),
         ("f.csv", "adapter,seed\na,1\na,2\n", r"line 3: the adapter 'a' stands there twice"),
         ("f.csv", "adapter,lr\na,nan\n", r"line 2, lr: nan is no finite number"),
-        ("f.yaml", "a:\n  seed: 1\nb:\n  seed: [1]\n", r"line 3, seed: \[1\] is neither a number"),
+        (
+            "f.yaml",
+            "a:\n  seed: 1\nb:\n  seed: [1]\n",
+            r"f\.yaml: b, seed: \[1\] is neither a number",
+        ),
         ("f.yaml", "a: 1\n", r"expected a mapping of facts"),
         ("f.yaml", "", r"expected a mapping of facts"),
         ("f.yaml", "a: {\n", r"not readable as YAML"),
-        ("f.yaml", "a: {seed: 1}\na: {seed: 2}\n", r"stands there twice"),
+        ("f.yaml", "a: {seed: 1}\na: {seed: 2}\n", r"line 2: the key 'a' twice"),
         ("absent.csv", None, r"absent\.csv: not readable"),
     ],
 )
