@@ -76,8 +76,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def read_given(name: str, path: Path, several: bool, ids: Mapping[str, str]) -> Given:
     """Read a file of either kind; its first line tells. The rest is as in `read_predictions`."""
-    sha256 = file_sha256(path)
     first = next(_records(path), (None, None))[1]
+    sha256 = file_sha256(path)
     if not is_logged(first):
         return Given(name, path, sha256, read_predictions(path, several, ids))
     logged: dict[str, Logged] = {}
@@ -155,11 +155,12 @@ def _asked(record: Mapping[str, Any], ids: Mapping[str, str]) -> str | None:
 def _prediction(record: object, where: str, ids: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     if not isinstance(record, Mapping):
         raise DataError(f"{where}: must be a JSON object with 'id' and 'prediction'")
-    key = next((record[name] for name in IDS if name in record), None)
+    name = next((name for name in IDS if name in record), IDS[0])
+    key = record.get(name)
     if key is None:
         key = _asked(record, ids)
     if isinstance(key, bool) or not isinstance(key, (str, int)) or key == "":
-        raise DataError(f"{where}: field 'id' must be text or a whole number")
+        raise DataError(f"{where}: field {name!r} must be text or a whole number")
     texts = turns_of(record, where) or (_text(record, where),)
     try:
         f"{key}{''.join(texts)}".encode()
@@ -170,8 +171,9 @@ def _prediction(record: object, where: str, ids: Mapping[str, str]) -> tuple[str
 
 def _text(record: Mapping[str, object], where: str) -> str:
     found: object = counted(record, where)
+    name = next((name for name in NAMES if name in record), NAMES[0])
     if found is None:
-        found = next((record[name] for name in NAMES if name in record), None)
+        found = record.get(name)
     if not isinstance(found, str):
-        raise DataError(f"{where}: field 'prediction' must be text")
+        raise DataError(f"{where}: field {name!r} must be text")
     return found

@@ -49,7 +49,9 @@ def test_what_is_missing_is_never_averaged_and_what_is_unknown_is_told(tmp_path,
     assert "items that the task does not ask were left out: `said` 1." in report
     command = ["rescore", "--predictions", str(tmp_path / "said.jsonl"), "--task", task]
     assert main([*command, "--out", str(tmp_path / "run")]) == 3
-    assert "PARTIAL: 1 of 3 items have no prediction" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "PARTIAL: 1 of 3 items have no prediction" in printed
+    assert "NOTE  left out: predictions for items that the task does not ask: said 1" in printed
     assert main(["rescore", str(tmp_path / "run"), "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["estimates"] == found.to_dict()["estimates"]
 
@@ -90,6 +92,8 @@ def test_human_evals_words_are_understood_and_files_may_be_gzipped(tmp_path):
     [
         ({"id": "b"}, "field 'prediction' must be text"),
         ({"id": "b", "prediction": None}, "field 'prediction' must be text"),
+        ({"id": "b", "completion": 2}, "field 'completion' must be text"),
+        ({"task_id": ["b"], "completion": "2"}, "field 'task_id' must be text or a whole number"),
         ({"prediction": "2"}, "field 'id' must be text or a whole number"),
         ({"id": True, "prediction": "2"}, "field 'id' must be text or a whole number"),
         ({"id": "a", "prediction": "2"}, "the id 'a' stands in an earlier line too"),
@@ -123,9 +127,14 @@ def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, task, capsys):
         (["--predictions", said, "--task", task, "--rule", "bbh"], "extracts no answers"),
         (["--predictions", said, "--task", "bbh-cot", "--rule", "x"], "no rule 'x'; known: tulu"),
         (["--predictions", said, said, "--task", task], "two files would both be called"),
+        (["--predictions", "absent.jsonl", "--task", task], "absent.jsonl: cannot be read (No such"),
+        (["--predictions", str(tmp_path), "--task", task], "cannot be read (Is a directory)"),
+        (["--predictions", said, "--task", task, "--limit", "0"], "--limit 0: give 1 or more"),
     ):
         assert main(["rescore", *words]) == 2
-        assert why in capsys.readouterr().err
+        line = capsys.readouterr().err
+        assert why in line
+        assert line.count("\n") == 1
     with pytest.raises(UsageError, match="give a file of predictions"):
         peval.score_predictions([], task)
     with pytest.raises(UsageError, match=r"score_predictions has no option 'limt'; .* limit\?"):

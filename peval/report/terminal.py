@@ -22,7 +22,7 @@ def summary(results: Results) -> str:
         for task in told
     ]  # fmt: skip
     blocks += proofs.lines(view)
-    blocks += [f"NOTE  {line}" for line in notes(view)]
+    blocks += [f"NOTE  {line}" for line in [*_strangers(results), *notes(view)]]
     if not results.complete:
         run = results.run
         blocks.append(
@@ -32,6 +32,12 @@ def summary(results: Results) -> str:
             f"{run['n_unanswered']:,} unanswered; the same command asks them again"
         )
     return "\n\n".join(blocks)
+
+
+def _strangers(results: Results) -> list[str]:
+    counts = results.run.get("left_out", {}).items()
+    who = ", ".join(f"{name} {count:,}" for name, count in counts if count)
+    return [f"left out: predictions for items that the task does not ask: {who}"] if who else []
 
 
 def _block(results: Results, task: str, metric: str) -> str:
