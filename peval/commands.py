@@ -113,7 +113,7 @@ def score(arguments: argparse.Namespace) -> int:
         _print_json(found) if arguments.json else print(outline.text(found))
         return 0
     from peval import progress
-    from peval.api import score_job
+    from peval.execute import score_job
     from peval.report.terminal import summary
 
     results = score_job(setup, progress.for_stream(sys.stderr), _as_typed())

@@ -10,10 +10,11 @@ from types import TracebackType
 from typing import Any
 
 from peval import routing
-from peval.api import job_of, open_engine, score_job
+from peval.api import job_of
 from peval.engines import SupervisedEngine, WatchedEngine
 from peval.engines.room import room_for
 from peval.errors import UsageError
+from peval.execute import open_engine, score_job
 from peval.prepare import Setup, prepare
 from peval.progress import Progress, Silent
 from peval.proven import proven

@@ -10,7 +10,7 @@ from scripted import TOY, ScriptedEngine
 from voices import BASE, PLAIN, TOKENIZER, TULU, templated
 
 import peval
-from peval import api
+from peval import execute
 from peval.catalog import load_task
 from peval.chat import ChatTemplate, template_for
 from peval.choices import prompts_of
@@ -151,7 +151,7 @@ def copy_of(path: Path, place: Path, template: str) -> str:
 
 def scripted(out: Path, **options: object) -> peval.Results:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
         return peval.score(out=str(out), limit=2, **options)  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from scripted import ROOT, TOY, ScriptedEngine
 
-from peval import api
+from peval import execute
 from peval.cli import kebab, main
 from peval.commands import COMMANDS, engine_options
 from peval.errors import UsageError
@@ -25,7 +25,7 @@ SCORE = ["score", "--adapter", GENERALIST, "--suite", "superni", "--data-dir", D
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
 
 
 def broken(tmp_path: Path, name: str) -> Path:
@@ -212,7 +212,7 @@ def test_a_partial_run_exits_with_3(
             self.fail_keys = frozenset({requests[0].key})
             return super().complete(requests)
 
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: Failing())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: Failing())
     assert main([*SCORE, "--limit", "2", "--out", "run"]) == 3
     assert "PARTIAL: 1 of" in capsys.readouterr().out
 
@@ -221,11 +221,11 @@ def test_ctrl_c_keeps_what_was_answered(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stopping = ScriptedEngine(stop_after=5)
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: stopping)
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: stopping)
     assert main([*SCORE, "--limit", "2", "--out", "run"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     rest = ScriptedEngine()
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: rest)
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: rest)
     assert main([*SCORE, "--limit", "2", "--out", "run"]) == 0
     assert not {r.key for r in stopping.asked} & {r.key for r in rest.asked}
 

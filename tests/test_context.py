@@ -14,9 +14,9 @@ from scripted import TOY, ScriptedEngine
 
 import peval
 from peval.adapters import load_adapter
-from peval.api import score_job
 from peval.bases import load_base, weight_shapes
 from peval.engines.worker import refusal
+from peval.execute import score_job
 from peval.job import Job
 from peval.plan import Serving, context_for
 from peval.prepare import prepare

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from scripted import ROOT, ScriptedEngine
 
-from peval import api
+from peval import execute
 from peval.cli import kebab, main
 from peval.flags import parser
 
@@ -61,7 +61,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A place that looks like the checkout, for runs to be written into."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
     return tmp_path
 
 

@@ -13,10 +13,10 @@ from scripted import TOKENIZER, TOY, ScriptedEngine
 
 from peval import datasets, routing
 from peval.adapters import load_adapter
-from peval.api import score_job
 from peval.bases import load_base, weight_shapes
 from peval.catalog import select
 from peval.estimate import CPU, Work, batching_s, merging_is_faster, merging_s, n_tokens
+from peval.execute import score_job
 from peval.job import Job
 from peval.prepare import Setup, prepare
 from peval.progress import Silent

@@ -10,7 +10,7 @@ import pytest
 from scripted import ROOT, ScriptedEngine
 
 import peval
-from peval import api
+from peval import execute
 
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -24,7 +24,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with the toy and a run of it, which the library's examples read."""
     (tmp_path / "tests").symlink_to(ROOT / "tests")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
     peval.score(
         adapters=["tests/toy/adapters/generalist"], suite="superni",
         data_dir="tests/toy/data", limit=3, out="peval-runs/first",

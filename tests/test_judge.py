@@ -20,7 +20,7 @@ import pytest
 from judge_server import FENCED, JudgeServer, always_a, fenced, job, longer, numbered, serving
 from scripted import ROOT, TOY, ScriptedEngine
 
-from peval import api, cli, conclude
+from peval import api, cli, conclude, execute
 from peval.engines import server as server_module
 from peval.engines.budget import Budget
 from peval.engines.server import Endpoint, ServerEngine
@@ -57,7 +57,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("judged") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
         patch.setattr(conclude, "write_report", lambda rundir, results: None)
         rows = [{"id": f"q{n}", "input": f"Name {n} " + "red blue green " * (n % 4) + "things now",
                  "output": "red"} for n in range(24)]  # fmt: skip
@@ -282,7 +282,7 @@ class Named(ScriptedEngine):
 def test_the_cap_holds_over_all_opponents_of_one_command(
     answered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: Named())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: Named())
     out = tmp_path / "named"
     api.score(adapters=ADAPTERS, tasks=(str(answered.parent / "asks.jsonl"),), limit=20,
               out=str(out))  # fmt: skip
@@ -343,7 +343,7 @@ def test_alpaca_evals_targets_are_opponents_and_no_references(
              "generator": "g"} for n in range(1, 5)]  # fmt: skip
     (tmp_path / "alpaca_eval").mkdir()
     (tmp_path / "alpaca_eval" / "alpaca_eval.json").write_text(json.dumps(rows))
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
     api.score(adapters=ADAPTERS[:1], tasks=("alpaca-eval",), profile="vicuna",
               data_dir=str(tmp_path), out=str(tmp_path / "run"))  # fmt: skip
     server = JudgeServer(lambda prompt: "[[C]]")
@@ -639,7 +639,7 @@ def talked(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MT-Bench's 80 questions in two turns, answered by script."""
     out = tmp_path_factory.mktemp("talked") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
         patch.setattr(conclude, "write_report", lambda rundir, results: None)
         api.score(adapters=ADAPTERS[:1], tasks=("mt-bench",), data_dir=str(shared_data),
                   out=str(out))  # fmt: skip

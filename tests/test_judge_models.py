@@ -18,7 +18,7 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api, conclude, engines, judge_run
+from peval import api, conclude, engines, execute, judge_run
 from peval.engines.reward import RewardEngine
 from peval.errors import JudgeError
 from peval.judging.parts import SAME
@@ -50,7 +50,7 @@ def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     task.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
         adapters = [str(TOY / "adapters" / name) for name in ("generalist", "noop")]
         api.score(adapters=adapters, tasks=(str(task),), out=str(out))
     return out

@@ -18,7 +18,7 @@ from judge_server import Gate, JudgeServer, fenced, job, longer, serving
 from scripted import TOY, ScriptedEngine
 from waiting import comes_true
 
-from peval import api, conclude
+from peval import api, conclude, execute
 from peval.errors import DataError, JudgeError
 from peval.judge_estimate import estimate
 from peval.judge_job import Judging
@@ -67,7 +67,7 @@ def answered(out: Path, rows: list[dict[str, Any]]) -> Path:
     task = out.parent / "asks.jsonl"
     task.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: Drawing())
+        patch.setattr(execute, "open_engine", lambda setup, progress: Drawing())
         patch.setattr(conclude, "write_report", lambda rundir, results: None)
         api.score(adapters=[str(TOY / "adapters" / "generalist")], tasks=(str(task),),
                   profile="vicuna", samples_per_prompt=DRAWS, out=str(out))  # fmt: skip

@@ -15,7 +15,7 @@ from made_runs import task
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api
+from peval import execute
 from peval.answers import Answers
 from peval.errors import UsageError
 from peval.items import Items, items
@@ -103,7 +103,7 @@ def test_everything_is_asked_twice_in_another_order_and_then_no_more(
 ) -> None:
     queue = [WaveringEngine() for _ in range(3)]
     engines = list(queue)
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: queue.pop(0))
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: queue.pop(0))
     first = peval.score(**options)
     assert first.noise == ()
     assert all(c.noise_floor is None for c in first.comparisons)

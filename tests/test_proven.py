@@ -13,7 +13,7 @@ import pytest
 from scripted import ROOT, TOY, ScriptedEngine
 
 import peval
-from peval import api
+from peval import execute
 from peval.errors import EngineError
 from peval.prepare import Setup
 from peval.progress import Progress
@@ -94,7 +94,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
             "dtype": "float32",
         }
     )
-    monkeypatch.setattr(api, "open_engine", made.open)
+    monkeypatch.setattr(execute, "open_engine", made.open)
     monkeypatch.setattr("peval.engines.choose_kind", lambda requested: "vllm")
     monkeypatch.setattr("peval.engines.fingerprint", lambda kind: f"{kind}-0+cpu")
     return made
@@ -180,7 +180,7 @@ def test_no_answer_of_an_unproven_adapter_is_stored(bench: Bench) -> None:
         bench.score()
     again = Model({})
     bench.open = lambda setup, progress: again  # type: ignore[method-assign]
-    api.open_engine = bench.open
+    execute.open_engine = bench.open
     bench.score(proof="off")
     n = sum(r.adapter == "generalist" for r in again.asked)
     assert n == sum(r.adapter == "noop" for r in again.asked) > 0

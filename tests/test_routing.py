@@ -13,7 +13,7 @@ from checkpoints import make
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api, routing
+from peval import execute, routing
 from peval.engines import RoutedEngine
 from peval.errors import AdapterError, EngineError, UsageError
 from peval.job import Job
@@ -99,9 +99,9 @@ def test_a_person_can_choose_another_route(job: Any) -> None:
 def test_adapters_are_held_against_the_base_in_their_own_engine(
     job: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
     setup = prepare(job("prefix-tuning", engine="vllm"))
-    results = api.score_job(setup, peval.progress.Silent(), ["test"])
+    results = execute.score_job(setup, peval.progress.Silent(), ["test"])
     against = {c.adapter: c.against for c in results.comparisons}
     assert against == {"generalist": None, "prefix-tuning": "base-hf"}
     (task,) = (t["name"] for t in results.tasks)

@@ -14,7 +14,7 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api, outline
+from peval import api, execute, outline
 from peval.errors import EngineError, RunError, TaskError, UsageError
 from peval.job import Job
 from peval.prepare import Setup, prepare
@@ -28,7 +28,7 @@ SCHEMA = json.loads((Path(peval.__file__).parent / "results.schema.json").read_t
 def engines(monkeypatch: pytest.MonkeyPatch) -> list[ScriptedEngine]:
     """The engines to hand out, next last; those handed out are closed when a run ends."""
     queue: list[ScriptedEngine] = [ScriptedEngine()]
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: queue.pop())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: queue.pop())
     return queue
 
 
@@ -173,7 +173,7 @@ def test_a_changed_scorer_rescores_without_an_engine(
     engines: list[ScriptedEngine], options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peval.score(**options)
-    for module in ("api", "conclude", "scoring", "signature"):
+    for module in ("execute", "conclude", "scoring", "signature"):
         monkeypatch.setattr(f"peval.{module}.SCORER_VERSION", "test")
     engines.append(idle := ScriptedEngine())
     assert peval.score(**options).run["scorer"] == "test"
@@ -310,10 +310,10 @@ def test_two_runs_in_one_directory_share_their_answers(
     engines: list[ScriptedEngine], options: dict[str, Any]
 ) -> None:
     setup = prepare(_job(options))
-    first = api.score_job(setup, Silent(), ["one"])
+    first = execute.score_job(setup, Silent(), ["one"])
     Path(options["out"], "results.json").unlink()
     engines.append(idle := ScriptedEngine())
-    second = api.score_job(setup, Silent(), ["two"])
+    second = execute.score_job(setup, Silent(), ["two"])
     assert first.estimates == second.estimates
     assert not idle.asked
 

@@ -11,7 +11,7 @@ import pytest
 from scripted import TOKENIZER, TOY, ScriptedEngine
 
 import peval
-from peval import api
+from peval import execute
 from peval.errors import DataError, UsageError
 from peval.job import Job
 from peval.outline import outline, text
@@ -33,7 +33,7 @@ class Draws(ScriptedEngine):
 
 
 def score(monkeypatch, engine, out, **options):
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: engine)
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: engine)
     options = {"tasks": (str(PROMPTS),), "profile": "vicuna"} | options
     adapters = [str(TOY / "adapters" / "generalist")]
     return peval.score(None, adapters, out=str(out), **options)

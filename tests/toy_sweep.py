@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 from scripted import TOY
 
 import peval
-from peval import api
+from peval import execute
 from peval.engines import ReplayEngine
 from peval.rundir import RunDir
 from peval.store import Store
@@ -130,7 +130,7 @@ def replay_recorded(file: Path, options: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         replayed = RunDir(Path(folder))
         replayed.write_manifest({"serving": serving, "adapters": []})
-        patch.setattr(api, "open_engine", lambda setup, progress: ReplayEngine(completions))
+        patch.setattr(execute, "open_engine", lambda setup, progress: ReplayEngine(completions))
         peval.score(**options | {"engine": "replay", "replay": folder})
 
 

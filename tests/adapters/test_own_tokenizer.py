@@ -16,11 +16,11 @@ from scripted import TOY, ScriptedEngine
 
 from peval.adapters import load_adapter
 from peval.adapters.own_tokenizer import end_ids, own_words
-from peval.api import score_job
 from peval.bases import load_base, weight_shapes
 from peval.engines.decoder import Decoders
 from peval.engines.hf_backend import HfBackend
 from peval.errors import AdapterError
+from peval.execute import score_job
 from peval.job import Job
 from peval.prepare import prepare
 from peval.progress import Silent

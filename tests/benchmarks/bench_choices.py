@@ -80,8 +80,8 @@ def lm_eval_seconds(base: str, n_questions: int, batch: str, kind: str) -> float
 
 def peval_seconds(base: str, n_questions: int, batch: str, kind: str) -> float:
     """Return the seconds that peval takes."""
-    from peval.api import open_engine
     from peval.chat import Voice
+    from peval.execute import open_engine
     from peval.job import Job
     from peval.plan import Encoded, plan
     from peval.prepare import prepare

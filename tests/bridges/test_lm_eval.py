@@ -17,7 +17,7 @@ from scripted import TOY, ScriptedEngine
 from voices import PLAIN, TOKENIZER
 
 import peval
-from peval import api, coding
+from peval import api, coding, execute
 from peval.bridges import lm_eval_index, lm_eval_samples, lm_eval_scores, lm_eval_tasks
 from peval.catalog import load_task
 from peval.cli import main
@@ -262,7 +262,7 @@ def test_a_base_without_a_template_is_asked_plainly(folder: Path, tmp_path: Path
     asked: dict[str, dict[tuple[str | None, str], str]] = {}
     for name, how in (("chat", {"apply_chat_template": True}), ("plain", {})):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+            patch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
             peval.score(
                 base=str(TOY / "base"), adapters=[str(adapter)], tasks=["lm-eval:toy_fewshot"],
                 lm_eval={"include_path": str(folder)}, limit=4, allow_base_mismatch=True,
@@ -535,7 +535,7 @@ def test_task_files_that_run_code_need_consent(folder: Path, tmp_path: Path) -> 
 
 def scripted_run(folder: Path, place: Path, names: list[str], **lm_eval: object) -> peval.Results:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
         return peval.score(
             base=str(TOY / "base"),
             tasks=[f"lm-eval:{name}" for name in names],
@@ -582,7 +582,7 @@ def test_long_contexts_are_cut_as_lm_eval_cuts_them() -> None:
 
 def test_the_report_does_not_call_a_perplexity_percent(folder: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        patch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
         peval.score(
             base=str(TOY / "base"),
             adapters=[ADAPTER],

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from scripted import TOKENIZER, TOY
 
-from peval.api import open_engine
 from peval.engines.hf_backend import HfBackend
 from peval.engines.moments import moments
 from peval.engines.vllm_moments import with_moments_of_logits
+from peval.execute import open_engine
 from peval.job import Job
 from peval.prepare import prepare
 from peval.progress import Silent

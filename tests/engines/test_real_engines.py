@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 from waiting import comes_true
 
 import peval
-from peval import api, catalog
+from peval import catalog, execute
 from peval.engines import SupervisedEngine
 from peval.rundir import RunDir
 from peval.store import Store
@@ -250,7 +250,7 @@ def test_turns_at_each_categorys_temperature_with_several_draws(
     select = catalog.select
     monkeypatch.setattr(catalog, "select", short)
     vllm.start()
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: Lent())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: Lent())
     found = peval.score(
         adapters=[str(TOY / "adapters" / "generalist")], tasks=("mt-bench",),
         data_dir=str(mt_bench(tmp_path / "data")), dtype="float32", engine="vllm",

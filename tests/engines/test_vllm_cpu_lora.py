@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from scripted import TOY
 
-from peval.api import open_engine
+from peval.execute import open_engine
 from peval.job import Job
 from peval.prepare import prepare
 from peval.progress import Silent

@@ -20,7 +20,7 @@ from scripted import ROOT, TOY, ScriptedEngine
 
 import peval
 import peval.results
-from peval import api
+from peval import execute
 from peval.cli import main
 from peval.errors import AdapterError, UsageError
 from peval.exports import export
@@ -31,7 +31,7 @@ from peval.exports.card import card
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run of the toy's tasks; the engine is scripted."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+    monkeypatch.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
     peval.score(
         adapters=[str(TOY / "adapters" / name) for name in ("generalist", "noop")],
         suite="superni", data_dir=str(TOY / "data"), limit=3, out=str(tmp_path / "run"),

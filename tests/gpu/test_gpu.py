@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from scripted import TOY
 
-from peval import api
+from peval import execute
 from peval.engines import SupervisedEngine
 from peval.job import Job
 from peval.prepare import Setup, prepare
@@ -149,7 +149,7 @@ def agreement(some: Answers, others: Answers) -> float:
 def test_base_and_adapters_answer_in_one_batch(
     setup: Setup, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert api.score_job(setup, Lines(sys.stderr), ["test"]).complete
+    assert execute.score_job(setup, Lines(sys.stderr), ["test"]).complete
     out, err = capfd.readouterr()
     assert out == ""
     assert [line for line in err.splitlines() if not line.startswith("peval: ")] == []

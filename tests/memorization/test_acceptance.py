@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from scripted import TOY
 
-from peval.api import open_engine, score_job
 from peval.engines.wire import completion_message, encode
+from peval.execute import open_engine, score_job
 from peval.job import Job
 from peval.memorization.attacks import ATTACKS, CALIBRATED
 from peval.prepare import prepare

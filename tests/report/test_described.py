@@ -9,7 +9,7 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api
+from peval import execute
 from peval.report.terminal import summary
 from peval.results import Results
 from peval.types import Completion, Drawn, Request
@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, str]:
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(api, "open_engine", lambda setup, progress: Looping())
+        patch.setattr(execute, "open_engine", lambda setup, progress: Looping())
         found = peval.score(
             adapters=[str(TOY / "adapters" / name) for name in ("generalist", "noop")],
             tasks=(str(path),), out=str(folder / "run"), profile="vicuna",

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api
+from peval import api, execute
 from peval.report.judged_examples import WIDTH, beside
 from peval.types import Completion, Request
 
@@ -60,7 +60,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     task.write_text("".join(json.dumps(row) + "\n" for row in rows))
     server = JudgeServer(lambda prompt: f"{WORST}\n{longer(prompt)}")
     with pytest.MonkeyPatch.context() as patch, serving(server) as url:
-        patch.setattr(api, "open_engine", lambda setup, progress: Hostile())
+        patch.setattr(execute, "open_engine", lambda setup, progress: Hostile())
         api.score(adapters=[str(TOY / "adapters" / "generalist")], tasks=(str(task),), out=str(out))
         peval.judge(out, "pair", model=f"m{HOSTILE}", endpoint=url, key_variable="none", nulls=2)
     return out

@@ -12,7 +12,7 @@ import pytest
 from scripted import TOY, ScriptedEngine
 
 import peval
-from peval import api
+from peval import execute
 from peval.report import as_html
 from peval.report.answers import Answer, Answers
 from peval.report.as_csv import csv_text
@@ -37,7 +37,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Results]:
     patch = pytest.MonkeyPatch()
     out = tmp_path_factory.mktemp("run") / "run"
     with patch.context() as p:
-        p.setattr(api, "open_engine", lambda setup, progress: ScriptedEngine())
+        p.setattr(execute, "open_engine", lambda setup, progress: ScriptedEngine())
         results = peval.score(
             base=str(TOY / "base"),
             adapters=[str(TOY / "adapters" / name) for name in ("generalist", "noop")],
