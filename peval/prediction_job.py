@@ -65,8 +65,8 @@ def task_of(job: PredictionJob) -> Task:
     Raises
     ------
     UsageError
-        The name stands for no task, or for several, the limit is below 1, or the job changes what the
-        task has not.
+        The name stands for no task, or for several, the limit is below 1, or the job changes what
+        the task has not.
     """
     if job.limit is not None and job.limit < 1:
         raise UsageError(f"--limit {job.limit}: give 1 or more")

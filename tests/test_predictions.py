@@ -127,7 +127,7 @@ def test_what_cannot_be_meant_is_refused_in_one_line(tmp_path, task, capsys):
         (["--predictions", said, "--task", task, "--rule", "bbh"], "extracts no answers"),
         (["--predictions", said, "--task", "bbh-cot", "--rule", "x"], "no rule 'x'; known: tulu"),
         (["--predictions", said, said, "--task", task], "two files would both be called"),
-        (["--predictions", "absent.jsonl", "--task", task], "absent.jsonl: cannot be read (No such"),
+        (["--predictions", "absent.jsonl", "--task", task], "absent.jsonl: cannot be read (No"),
         (["--predictions", str(tmp_path), "--task", task], "cannot be read (Is a directory)"),
         (["--predictions", said, "--task", task, "--limit", "0"], "--limit 0: give 1 or more"),
     ):
