@@ -103,7 +103,6 @@ def tulu_subset(
     dev: Mapping[str, Sequence[Question]],
     train: Mapping[str, Sequence[Question]],
     languages: Sequence[str] = LANGUAGES,
-    n_per_language: int | None = 100,
 ) -> dict[str, Choice]:
     """Return what the Tulu evaluations ask in each of the languages, and the demonstration.
 
@@ -131,10 +130,7 @@ def tulu_subset(
                 )
     source = random.Random(42)
     turns = list(enumerate(LANGUAGES))
-    asked = {
-        one: choose(range(_size(dev, "dev", one, turn)), n_per_language, source)
-        for turn, one in turns
-    }
+    asked = {one: choose(range(_size(dev, "dev", one, turn)), 100, source) for turn, one in turns}
     shown = {
         one: source.sample(range(_size(train, "train", one, turn)), 1)[0] for turn, one in turns
     }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 N_DRAWS = 1000
+SEED = 0
 STEPS = 50
 ELO = 400 / float(np.log(10))
 PRIOR = 0.5
@@ -55,7 +56,6 @@ def strengths(won: Array, prior: float = PRIOR) -> Array:
 def ratings(
     pairs: Mapping[tuple[str | None, str | None], Mapping[str, float]],
     clusters: Mapping[str, str],
-    seed: int = 0,
 ) -> list[Rating]:
     """Return ratings, the strongest first; the bootstrap draws clusters of items.
 
@@ -75,7 +75,7 @@ def ratings(
         for item, value in items.items():
             won[place[clusters[item]], at[one], at[other]] += value
             won[place[clusters[item]], at[other], at[one]] += 1 - value
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=N_DRAWS)
     drawn = np.array([strengths(np.tensordot(c, won, 1)) for c in counts.astype(float)])
     whole = strengths(won.sum(axis=0))

@@ -45,11 +45,11 @@ def extraction(
     }
 
 
-def is_drawn(logprob: float, attempts: int = ATTEMPTS, chance: float = CHANCE) -> bool:
-    """Tell whether ``attempts`` samples give a suffix at least once with this chance or more.
+def is_drawn(logprob: float) -> bool:
+    """Tell whether `ATTEMPTS` samples give a suffix at least once with a chance of `CHANCE`.
 
-    That is 1 - (1 - p)^n >= chance for a suffix of probability p, sampled at temperature 1 from
+    That is 1 - (1 - p)^n >= 0.5 for a suffix of probability p, sampled at temperature 1 from
     the whole vocabulary (arXiv 2410.19482).
     """
     p = math.exp(logprob)
-    return p >= 1 or -math.expm1(attempts * math.log1p(-p)) >= chance
+    return p >= 1 or -math.expm1(ATTEMPTS * math.log1p(-p)) >= CHANCE

@@ -36,17 +36,17 @@ class _Place:
     at: int
 
 
-def flips(answers: Answers, n_shown: int = N_SHOWN) -> list[Flip]:
+def flips(answers: Answers) -> list[Flip]:
     """Return the widest gains and losses, the adapters and both directions taking turns."""
     by_adapter: dict[str, list[Pairing]] = {}
     for pairing in answers.pairings():
         by_adapter.setdefault(pairing.adapter, []).append(pairing)
     shown: list[_Place] = []
     seen: set[tuple[str, int]] = set()
-    for turn in range(n_shown):
+    for turn in range(N_SHOWN):
         for adapter in sorted(by_adapter):
             place = _widest(by_adapter[adapter], 1 if turn % 2 == 0 else -1, seen)
-            if place is not None and len(shown) < n_shown:
+            if place is not None and len(shown) < N_SHOWN:
                 shown.append(place)
                 seen.add((place.pairing.task, int(place.pairing.ids[place.at])))
     return in_words(answers, shown)

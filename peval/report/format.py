@@ -20,9 +20,9 @@ def percent(value: float | None, digits: int = 1) -> str:
     return NONE if value is None else _write(100 * value, digits)
 
 
-def points(value: float | None, digits: int = 1) -> str:
+def points(value: float | None) -> str:
     """Return a difference of fractions as signed percentage points."""
-    return NONE if value is None else _write(100 * value, digits, "+")
+    return NONE if value is None else _write(100 * value, 1, "+")
 
 
 def written(value: float | None, metric: str, digits: int, sign: str = "") -> str:

@@ -55,12 +55,12 @@ class _Pick:
     base_score: float | None
 
 
-def samples(answers: Answers, n_browsed: int = N_BROWSED) -> Samples:
+def samples(answers: Answers) -> Samples:
     """Return answers to browse: of adapters, or of the base where there is no adapter."""
     blocks = list(answers.blocks.values())
     alone = all(block.system is None for block in blocks)
     asked = [block for block in blocks if alone or block.system is not None]
-    quota = max(LEAST_OF_EACH, n_browsed // max(1, len(asked)))
+    quota = max(LEAST_OF_EACH, N_BROWSED // max(1, len(asked)))
     paired = {(p.task, p.adapter): p for p in answers.pairings()}
     picks = [
         pick
