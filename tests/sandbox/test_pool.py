@@ -187,6 +187,28 @@ def test_a_value_too_deep_to_cross_is_the_limit_that_it_meets(pool: Pool) -> Non
         assert (verdict.status, verdict.reason) == ("failed", "value_limit"), (kind, verdict)
 
 
+def test_a_value_that_a_test_nests_too_deep_is_the_limit_that_it_meets(pool: Pool) -> None:
+    code = f"{DEEP}\ndef f(x): return lists(400)"
+    (verdict,) = pool.judge([Program("a", code, Script("f", "f([f(1)])"))])
+    assert verdict.reason == "value_limit"
+
+
+def test_zones_of_time_can_be_read(pool: Pool) -> None:
+    if not Path("/usr/share/zoneinfo/Europe/Paris").exists():
+        pytest.skip("this machine has no zones of time")
+    code = "import zoneinfo\ndef f(x): return str(zoneinfo.ZoneInfo(x))"
+    test = "assert f('Europe/Paris') == 'Europe/Paris'"
+    (verdict,) = pool.judge([Program("a", code, Script("f", test))])
+    assert verdict.passed, verdict
+
+
+def test_an_object_of_the_program_is_as_true_as_it_says(pool: Pool) -> None:
+    code = "def f(x): return x.keys()"
+    test = "assert f({1: 2}) and not f({})"
+    (verdict,) = pool.judge([Program("a", code, Script("f", test))])
+    assert (verdict.passed, verdict.form) == (True, "objects")
+
+
 def test_an_object_is_the_same_each_time_and_the_result_says_that_objects_were_used(
     pool: Pool,
 ) -> None:

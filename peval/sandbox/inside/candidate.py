@@ -124,6 +124,10 @@ def _next(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]
     return {"value": None, "more": False}
 
 
+def _truth(request: Any, module: ModuleType, objects: _Objects) -> dict[str, Any]:
+    return {"value": bool(objects.get(request["of"]))}
+
+
 def _encoded(value: Any, objects: _Objects) -> dict[str, Any]:
     return {"value": _deep(encode, value, objects.number)}
 
@@ -146,4 +150,5 @@ OPERATIONS: dict[str, Callable[[Any, ModuleType, _Objects], dict[str, Any]]] = {
     "set": _set,
     "iter": _iter,
     "next": _next,
+    "truth": _truth,
 }

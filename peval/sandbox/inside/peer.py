@@ -144,7 +144,10 @@ class Peer:
 
     def data(self, value: Any) -> Any:
         """Return a value for the program; its own objects go back as references."""
-        return encode(value, self._number)
+        try:
+            return encode(value, self._number)
+        except ValueLimitError as error:
+            raise self._end("value_limit", str(error)) from None
 
     def _number(self, value: Any) -> int:
         if type(value) is not Remote:
@@ -217,6 +220,12 @@ class Remote:
         if answer.get("more") is not True:
             raise StopIteration
         return peer.value(answer["value"])
+
+    def __bool__(self) -> bool:
+        """Ask: an object that the program made may be empty, or call itself false."""
+        peer = peer_of(self)
+        peer.used_objects = True
+        return peer.ask("truth", of=number_of(self))["value"] is True
 
 
 def peer_of(remote: Remote) -> Peer:

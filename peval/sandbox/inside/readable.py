@@ -1,4 +1,4 @@
-"""What a program may read: Python's standard library and the shared libraries it loads.
+"""What a program may read: Python's standard library, shared libraries, and zones of time.
 
 Installed packages are left out: benchmarks' tests and solutions may lie among them.
 """
@@ -10,6 +10,7 @@ import sysconfig
 from glob import glob
 
 STDLIB = sysconfig.get_path("stdlib")
+ZONES = "/usr/share/zoneinfo"
 _MULTIARCH = sysconfig.get_config_var("MULTIARCH") or "none"
 
 
@@ -19,7 +20,7 @@ def readable() -> list[str]:
         "platstdlib", vars={"platbase": sysconfig.get_config_var("exec_prefix")}
     )
     libraries = [f"/lib/{_MULTIARCH}", f"/usr/lib/{_MULTIARCH}", "/lib64", "/usr/lib64"]
-    found = {os.path.realpath(path) for path in (STDLIB, platstdlib, *libraries)}
+    found = {os.path.realpath(path) for path in (STDLIB, platstdlib, *libraries, ZONES)}
     return sorted(path for path in found if os.path.isdir(path))  # noqa: PTH112
 
 
