@@ -283,7 +283,7 @@ def test_programs_stand_in_the_order_of_the_scores(tmp_path: Path) -> None:
         [tmp_path / "also.jsonl", tmp_path / "them.jsonl"], "humaneval", out=tmp_path / "out",
         problems=lines(tmp_path / "made.jsonl", [EXAMPLE]), allow_code_execution=True,
     )  # fmt: skip
-    assert "| outcome | `them` | `also` |" in (tmp_path / "out" / "report.md").read_text()
+    assert "| outcome on `made` | `them` | `also` |" in (tmp_path / "out" / "report.md").read_text()
     page = api.report(tmp_path / "out", "html").read_text()
     assert "difference to the base" not in page
 

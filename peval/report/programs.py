@@ -111,7 +111,7 @@ def outcome_tables(task: str, rows: Sequence[dict[str, Any]]) -> Iterator[Table]
         yield Table(
             slug("programs", task, *([str(at)] if at > 1 else [])),
             f"What became of the programs on {task}, percent",
-            (Column(("outcome",), numeric=False), *columns),
+            (Column(("outcome on ", Code(task)), numeric=False), *columns),
             tuple(lines),
         )
 
