@@ -23,7 +23,7 @@ from peval.sandbox.canaries import TierReport
 from peval.sandbox.inside.isolation import NO_SANDBOX
 from peval.sandbox.pool import Pool
 from peval.sandbox.programs import Program, Status, Verdict
-from peval.types import Completion, Drawn, Request
+from peval.types import Completion, Drawn, Request, Sample
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -231,6 +231,27 @@ def test_the_results_do_not_depend_on_the_number_of_workers(options: dict[str, A
         ["passed", "exception: NameError", "wrong answer", "syntax", "wrong answer"],
         ["exception: NameError", "passed", "wrong answer", "syntax", "wrong answer"],
     ]
+
+
+def test_a_plus_pass_needs_a_base_pass() -> None:
+    row = {
+        "task_id": "made/0", "prompt": "def two(x):\n", "entry_point": "two", "atol": 0,
+        "canonical_solution": "    return x + 2\n", "base_input": [[1]], "plus_input": [[5]],
+    }  # fmt: skip
+    task = catalog.load_task("humaneval-plus")
+    problem = json.dumps({"benchmark": "humaneval-plus", "row": row})
+    sample = Sample("made/0", row["prompt"], ("",), "made/0", problem=problem)
+    right_on = {"both": "x + 2", "base": "3", "plus": "7", "none": "0"}
+    texts = [f"    return {value}\n" for value in right_on.values()]
+    more = tuple(Drawn(text, (), "stop") for text in texts[1:])
+    with coding.Sandbox(consent=True, n_workers=1) as sandbox:
+        (score,) = sandbox.scores(
+            task, [(sample, Completion("k", texts[0], (), "stop", more=more))]
+        )
+    assert score.values == {"pass@1": 0.25, "base-pass@1": 0.5}
+    assert [one.outcome == "passed" for one in score.judged] == [True, False, False, False]
+    assert score.judged[1].detail.startswith("plus: ")
+    assert not score.judged[2].detail.startswith("plus: ")
 
 
 EXAMPLE = {

@@ -13,7 +13,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from peval.errors import SandboxError
@@ -23,7 +23,7 @@ from .inside.differential import NOT_NONE
 from .inside.judge import TOO_LARGE
 from .mbpp_inputs import restored
 from .pool import Pool
-from .programs import Differential, Limits, Program, Record, Script, Verdict
+from .programs import Differential, Limits, Program, Record, Script
 
 Row = dict[str, Any]
 
@@ -232,8 +232,3 @@ def _recorded(parts: Sequence[_Plus], pool: Pool) -> dict[str, Recorded]:
         task_id, _, name = verdict.key.rpartition("/")
         found.setdefault(task_id, {})[name] = (verdict.outputs, verdict.cpu_s)
     return {name: {check: found[name][check] for check in ("base", "plus")} for name in found}
-
-
-def both(base: Verdict, plus: Verdict) -> Verdict:
-    """Return the verdict on the Plus set: it is met only where the base is met too."""
-    return plus if base.passed else replace(base, key=plus.key)

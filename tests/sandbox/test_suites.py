@@ -16,7 +16,7 @@ from peval.sandbox.inside.differential import Comparison, is_close
 from peval.sandbox.mbpp_inputs import restored
 from peval.sandbox.pool import Pool
 from peval.sandbox.programs import Program, Script, Status, Verdict
-from peval.sandbox.suites import Problem, both, human_eval, human_eval_plus, mbpp, mbpp_plus
+from peval.sandbox.suites import Problem, human_eval, human_eval_plus, mbpp, mbpp_plus
 
 # Inputs of each Plus problem that the tests try; with PEVAL_SLOW=1 all of them, in both tiers.
 IS_SLOW = os.environ.get("PEVAL_SLOW") == "1"
@@ -167,12 +167,6 @@ def test_made_problems_of_the_plus_sets(pool: Pool) -> None:
         "def similar_elements(a, b):\n    assert type(a) is tuple\n    return [*b] if a else []"
     )
     assert status(pool, problem, any_order) == passed
-
-
-def test_a_plus_verdict_needs_the_base() -> None:
-    base, plus = Verdict("b", Status.FAILED, "wrong"), Verdict("p", Status.PASSED)
-    assert both(base, plus) == Verdict("p", Status.FAILED, "wrong")
-    assert both(plus, base) == base
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,6 @@ from scipy import stats as scipy_stats
 from peval.stats import (
     difference_interval,
     mean_interval,
-    pass_at_k,
-    pass_at_k_interval,
     repeated_interval,
 )
 
@@ -118,21 +116,6 @@ def test_no_difference_seen_is_not_proof_of_none() -> None:
     interval = difference_interval([0.0] * 30, alone(30))
     most = scipy_stats.binomtest(0, 30).proportion_ci(method="wilson").high
     assert (interval.value, interval.low, interval.high) == pytest.approx((0, -most, most))
-
-
-def test_pass_at_k_is_the_share_of_draws_that_pass() -> None:
-    from itertools import combinations
-
-    for n, c, k in ((5, 0, 2), (5, 1, 2), (6, 3, 4), (6, 6, 1), (7, 5, 3)):
-        drawn = [any(i < c for i in draw) for draw in combinations(range(n), k)]
-        assert pass_at_k([n], [c], k)[0] == pytest.approx(np.mean(drawn))
-    with pytest.raises(ValueError, match="pass@3 needs at least 3"):
-        pass_at_k([3, 2], [0, 1], 3)
-
-
-def test_pass_at_1_of_single_programs_is_an_accuracy() -> None:
-    passed = [1, 1, 0, 1, 0, 0, 1, 1]
-    assert pass_at_k_interval([1] * 8, passed, 1, alone(8)) == mean_interval(passed, alone(8))
 
 
 def test_repeats_are_no_further_items() -> None:
