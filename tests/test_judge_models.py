@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -21,13 +23,15 @@ import peval
 from peval import api, conclude, engines, execute, judge_run
 from peval.engines.reward import RewardEngine
 from peval.errors import JudgeError
+from peval.judge_engines import reward_engine
+from peval.judging.judges import load_judge
 from peval.judging.parts import SAME
 from peval.judging.place import Place, places
 from peval.judging.questions import NULL
 from peval.results import load_results
 from peval.rundir import RunDir
 from peval.store import Store
-from peval.types import Completion, Message, Request
+from peval.types import Completion, Decoding, Engine, Message, Request
 
 N = 4
 
@@ -215,15 +219,14 @@ def test_a_reward_model_reads_a_whole_conversation(reward: Path, tmp_path: Path)
     assert plain != other != _rated(chatty, talked[2:])[0].text
 
 
-def _rated(path: str | Path, turns: tuple[Message, ...]) -> list[Completion]:
-    from peval.types import Decoding
+def _rated(path: Path, turns: tuple[Message, ...]) -> list[Completion]:
+    return _replies(RewardEngine(path, {"k": turns}))
 
+
+def _replies(engine: Engine) -> list[Completion]:
     request = Request("k", "asks", "q0", None, (), Decoding(1))
-    engine = RewardEngine(str(path), {"k": turns})
-    try:
+    with closing(engine):
         return list(engine.complete([request]))
-    finally:
-        engine.close()
 
 
 def test_models_that_are_no_reward_models_are_refused(
@@ -263,6 +266,7 @@ def test_a_hub_that_cannot_be_reached_refuses_a_reward_model_at_once(
         "peval: --model 'org/reward': the Hub cannot be reached and the local cache does not hold "
         "it; give a local path, or set HF_HOME to a cache"
     )
+    assert not api.rescore(run).judged.get("sections")  # nobody began to judge
 
 
 def test_a_reward_model_of_the_hub_may_be_pickled(
@@ -284,7 +288,8 @@ def test_a_reward_model_of_the_hub_may_be_pickled(
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     monkeypatch.chdir(tmp_path)
     talked = (Message("user", "Name one."), Message("assistant", "red"))
-    assert _rated("org/reward", talked) == _rated(reward, talked)
+    engine = reward_engine(replace(load_judge("reward-model"), model="org/reward"), {"k": talked})
+    assert _replies(engine) == _rated(reward, talked)
 
 
 def _with_outputs(path: Path, n: int) -> None:

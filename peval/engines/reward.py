@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from peval import hub
 from peval.errors import JudgeError
 from peval.types import Completion, Message, Request
 
@@ -18,8 +17,8 @@ class RewardEngine:
     template get all before the answer as the first text of a pair.
     """
 
-    def __init__(self, model: str, turns: Mapping[str, tuple[Message, ...]]) -> None:
-        self._model = model
+    def __init__(self, path: Path, turns: Mapping[str, tuple[Message, ...]]) -> None:
+        self._path = path
         self._turns = turns
         self._loaded: tuple[Any, Any] | None = None
 
@@ -29,34 +28,33 @@ class RewardEngine:
         Raises
         ------
         JudgeError
-            It cannot be found or loaded, lacks weights, or has more than one output.
+            It cannot be loaded, lacks weights, or has more than one output.
         """
         if self._loaded is not None:
             return
-        path = _folder(self._model)
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
         from transformers.utils.logging import disable_progress_bar
 
         disable_progress_bar()  # the terminal is that of the judging's own progress
         try:
-            tokenizer = AutoTokenizer.from_pretrained(path)
+            tokenizer = AutoTokenizer.from_pretrained(self._path)
             model, told = AutoModelForSequenceClassification.from_pretrained(
-                path, output_loading_info=True
+                self._path, output_loading_info=True
             )
         except (OSError, ValueError, KeyError) as error:
             reason = " ".join(str(error).split()).partition(". ")[0][:200]
             raise JudgeError(
-                f"reward model {self._model}: cannot be loaded ({reason}); give --model a "
+                f"reward model {self._path}: cannot be loaded ({reason}); give --model a "
                 "sequence classifier that transformers loads"
             ) from error
         if missing := sorted(told["missing_keys"]):  # transformers draws them at random
             raise JudgeError(
-                f"reward model {self._model}: has no head for a reward ({missing[0]} is missing)"
+                f"reward model {self._path}: has no head for a reward ({missing[0]} is missing)"
             )
         if model.config.num_labels != 1:
             raise JudgeError(
-                f"reward model {self._model}: has {model.config.num_labels} outputs, not one"
+                f"reward model {self._path}: has {model.config.num_labels} outputs, not one"
             )
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._loaded = tokenizer, model.to(device).eval()
@@ -90,11 +88,3 @@ class RewardEngine:
             ]
         *asked, answer = (turn.content for turn in turns)
         return tokenizer("\n\n".join(asked), answer, return_tensors="pt")["input_ids"]
-
-
-def _folder(model: str) -> Path:
-    """Return where a model lies; transformers, given a hub id, takes 46 s to miss the network."""
-    path = hub.resolve(model, "--model", JudgeError)
-    if any(path.glob("*.safetensors")):
-        return path
-    return hub.resolve(model, "--model", JudgeError, hub.PICKLED)
