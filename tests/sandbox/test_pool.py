@@ -153,6 +153,10 @@ AS_IN_ONE_PROCESS = {
         "def f(x): return x['k']",
         "try: f({})\nexcept KeyError as e: assert str(e) == \"'k'\"\nelse: 1 / 0",
     ),
+    "an exit": (
+        "import sys\ndef f(x): sys.exit(x)",
+        "try: f(1)\nexcept Exception: 1 / 0\nexcept SystemExit as e: assert str(e) == '1'",
+    ),
     "a counter": (
         "def f(x): return x.most_common(1), x + x",
         "from collections import Counter\nassert f(Counter('aab'))[1]['z'] == 0",

@@ -29,6 +29,8 @@ TYPES: dict[str, type] = {
         bool, bytes, complex, dict, float, frozenset, int, list, object, set, str, tuple, type(None)
     )
 }  # fmt: skip
+# Asked without running any code of a type's own.
+NAMES = {id(kind): name for name, kind in TYPES.items()}
 
 Ref = Callable[[Any], int]
 Deref = Callable[[int], Any]
@@ -87,8 +89,8 @@ class _Encoder:
         tag = TAG_OF.get(kind)
         if tag is not None:
             return {"t": tag, "v": WRITERS[tag](value)}
-        if isinstance(value, type) and TYPES.get(value.__name__) is value:
-            return {"t": "type", "v": value.__name__}
+        if id(value) in NAMES:
+            return {"t": "type", "v": NAMES[id(value)]}
         return {"t": "ref", "v": self.ref(value)}
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:

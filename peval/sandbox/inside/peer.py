@@ -11,12 +11,12 @@ from .channel import Channel, ClosedError
 from .codec import MalformedError, ValueLimitError, decode, encode
 
 # Never StopIteration: it would end a test's loop as if all were well.
-RAISABLE: dict[str, type[Exception]] = {
+RAISABLE: dict[str, type[BaseException]] = {
     name: kind
     for name, kind in vars(builtins).items()
     if isinstance(kind, type)
-    and issubclass(kind, Exception)
-    and not issubclass(kind, (StopIteration, StopAsyncIteration, ExceptionGroup))
+    and issubclass(kind, BaseException)
+    and not issubclass(kind, (StopIteration, StopAsyncIteration, BaseExceptionGroup))
 }
 
 NONCE_BYTES = 8
@@ -46,9 +46,9 @@ class FromProgram:
         return self.told[1]
 
 
-def _exception(kind: str, own_name: str, text: str) -> Exception:
+def _exception(kind: str, own_name: str, text: str) -> BaseException:
     base = RAISABLE.get(kind, Exception)
-    error: Exception = type(base.__name__, (FromProgram, base), {})(own_name, text)
+    error: BaseException = type(base.__name__, (FromProgram, base), {})(own_name, text)
     return error
 
 
@@ -94,7 +94,7 @@ class Peer:
             raise MalformedError("an answer of unknown form")
         raised, limit = answer.get("raised", ["", "", ""]), answer.get("limit", "")
         if type(raised) is not list or [type(part) for part in (*raised, limit)] != [str] * 4:
-            raise MalformedError("a malformed exception")
+            raise MalformedError("a malformed error")
         return answer
 
     def _nonce(self) -> str:
