@@ -18,6 +18,8 @@ _COMPARES = re.compile(r" &[lg]t;=? ")  # to Python, " & gt; "
 _CODE_STARTS = re.compile(
     r"(?:>>> )?(?:(?:async )?def |class |import |from \S+ import|@\w|\w+(?:: \S+)? = lambda )"
 )
+_SETS = re.compile(r"\w+(?:: \S+)? = ")
+_N_SETS = 50  # enough for any program, and few enough to try each
 _OTHER_LANGUAGES = frozenset(
     {"bash", "sh", "shell", "console", "text", "txt", "output", "json", "c", "cpp", "java"}
 )
@@ -102,8 +104,11 @@ def _is_in_string(lines: Sequence[str]) -> bool:
 
 
 def _from_code(lines: Sequence[str]) -> list[str]:
+    """Return lines from the first definition, and from the variables that are set before it."""
     start = next(i for i, line in enumerate(lines) if _CODE_STARTS.match(line.lstrip()))
-    return list(lines[start:])
+    sets = [i for i in range(start) if _SETS.match(lines[i])][-_N_SETS:]
+    whole = (i for i in sets if syntax_error("\n".join(lines[i:start])) is None)
+    return list(lines[next(whole, start) :])
 
 
 def _as_code(lines: Sequence[str]) -> list[str]:
