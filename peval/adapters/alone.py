@@ -7,7 +7,7 @@ from pathlib import Path
 
 from peval.adapters.basemodel import Module, is_target
 from peval.adapters.config import Config
-from peval.adapters.preflight import Entries, refuse
+from peval.adapters.entries import Entries, refuse
 from peval.adapters.weights import Pair
 
 _PROMPT = "prompt_embeddings"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from peval.adapters.basemodel import BaseModel, Shape
 from peval.adapters.bottleneck_config import BottleneckConfig, read_bottleneck_config
-from peval.adapters.preflight import Entries, check_dtypes, refuse
+from peval.adapters.entries import Entries, check_dtypes, refuse
 from peval.adapters.weights import (
     BOTTLENECKS_FILE,
     HEAD_FILE,

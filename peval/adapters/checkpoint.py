@@ -10,9 +10,11 @@ from pathlib import Path
 from peval.adapters.alone import check_alone
 from peval.adapters.basemodel import PREFIX, BaseModel
 from peval.adapters.config import Config, read_config
+from peval.adapters.entries import Entries, check_dtypes, refuse
 from peval.adapters.heads import heads_of
 from peval.adapters.links import check_links
-from peval.adapters.preflight import Entries, Plan, check, check_dtypes, refuse
+from peval.adapters.preflight import check
+from peval.adapters.required import Plan
 from peval.adapters.rewrite import initial_file, rewritten_rank
 from peval.adapters.routes import Route, choose
 from peval.adapters.weights import Survey, check_ranks, pair_tensors, survey, weights_file

@@ -18,7 +18,8 @@ import numpy as np
 from peval.adapters.arrays import Array, read_array, write_float32
 from peval.adapters.basemodel import PREFIX, Module
 from peval.adapters.config import CONFIG_FILE, Config
-from peval.adapters.preflight import Entries, Plan
+from peval.adapters.entries import Entries
+from peval.adapters.required import Plan
 from peval.errors import AdapterError
 from peval.safetensors_file import read_header
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from peval.adapters.config import Config
-from peval.adapters.preflight import Entries, Plan
+from peval.adapters.entries import Entries
+from peval.adapters.required import Plan
 from peval.adapters.rewrite import rewritten_rank
 from peval.types import HF, MERGE
 from peval.types import NATIVE as NATIVE

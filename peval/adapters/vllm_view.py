@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from peval.adapters.config import Config
-from peval.adapters.preflight import Entries
+from peval.adapters.entries import Entries
 from peval.strict_json import show
 
 _NEEDED = ("r", "lora_alpha", "target_modules")

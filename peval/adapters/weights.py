@@ -12,7 +12,7 @@ from pathlib import Path
 
 from peval.adapters.basemodel import PREFIX
 from peval.adapters.config import Config
-from peval.adapters.preflight import refuse
+from peval.adapters.entries import refuse
 from peval.errors import AdapterError
 from peval.safetensors_file import FLOATS, TensorEntry, chunks, largest_magnitude
 from peval.strict_json import show

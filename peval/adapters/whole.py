@@ -10,9 +10,10 @@ from typing import Any
 
 from peval.adapters.basemodel import BaseModel
 from peval.adapters.config import CONFIG_FILE
+from peval.adapters.entries import Entries, check_dtypes, refuse
 from peval.adapters.heads import heads_of, replaces, whole_head
 from peval.adapters.model_config import meaning
-from peval.adapters.preflight import Entries, check_dtypes, is_words, refuse
+from peval.adapters.required import is_words
 from peval.adapters.routes import HAS_HEAD, NO_ENCODERS
 from peval.adapters.weights import survey
 from peval.bases import encodes, weight_files

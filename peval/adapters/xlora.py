@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peval.adapters.config import Config
+from peval.adapters.entries import Entries, check_shape, refuse
 from peval.adapters.equations import Tensors
-from peval.adapters.preflight import Entries, Plan, check_shape, refuse
+from peval.adapters.required import Plan
 from peval.strict_json import show
 
 PEFT_TYPE = "XLORA"
