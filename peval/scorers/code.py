@@ -23,7 +23,7 @@ from peval.scorers.needed import (
 )
 from peval.scorers.parsing import syntax_error, tree_of
 
-SCORER_VERSION = "2"
+SCORER_VERSION = "3"
 """Part of every program score's key: raise it with any change that could alter what is run."""
 
 _FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)

@@ -18,6 +18,7 @@ _COMPARES = re.compile(r" &[lg]t;=? ")  # to Python, " & gt; "
 _CODE_STARTS = re.compile(
     r"(?:>>> )?(?:(?:async )?def |class |import |from \S+ import|@\w|\w+(?:: \S+)? = lambda )"
 )
+_INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 _SETS = re.compile(r"\w+(?:: \S+)? = ")
 _N_SETS = 50  # enough for any program, and few enough to try each
 _OTHER_LANGUAGES = frozenset(
@@ -26,8 +27,10 @@ _OTHER_LANGUAGES = frozenset(
 
 
 def plain(text: str) -> str:
-    """Return a text with Unix line ends, without reasoning and quotation marks, code in fences."""
+    """Return a text as lines of spaces and words, code in fences, without reasoning before it."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    # As EvalPlus has it, which replaces every tab: prompts are indented by spaces.
+    text = _INDENTATION.sub(lambda found: found[0].replace("\t", "    "), text)
     answer = text.rpartition("</think>")[2]
     answer = _TAGS.sub("\n```\n", answer if answer.strip() else text)
     return _QUOTED.sub("", answer) if _QUOTED_FENCE.search(answer) else answer
