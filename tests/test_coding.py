@@ -23,6 +23,7 @@ from peval.sandbox.canaries import TierReport
 from peval.sandbox.inside.isolation import NO_SANDBOX
 from peval.sandbox.pool import Pool
 from peval.sandbox.programs import Program, Status, Verdict
+from peval.scorers.code import SCORER_VERSION
 from peval.types import Completion, Drawn, Request, Sample
 
 pytestmark = pytest.mark.timeout(300)
@@ -96,7 +97,8 @@ def test_programs_are_judged_once_and_reported(
     assert results.estimate("humaneval-t0.8", "pass@10", "generalist").value == 1.0
     # 1 - C(15, 10) / C(20, 10)
     assert results.estimate("humaneval-t0.8", "pass@10").value == pytest.approx(0.98375, abs=1e-5)
-    assert "|metric:pass@1.v1.sandbox2.2|" in results.estimate("humaneval", "pass@1").signature
+    judges = f"sandbox{coding.JUDGE_VERSION}.{SCORER_VERSION}"
+    assert f"|metric:pass@1.v1.{judges}|" in results.estimate("humaneval", "pass@1").signature
     base = results.programs[0]
     assert base["outcomes"] == {"wrong answer": 45, "passed": 15}
     assert [point["k"] for point in base["curve"]] == list(range(1, 21))
