@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,11 @@ from peval import api, catalog, coding, execute
 from peval.cli import main
 from peval.datasets import code
 from peval.errors import SandboxError, TaskError
+from peval.sandbox import suites
 from peval.sandbox.canaries import TierReport
 from peval.sandbox.inside.isolation import NO_SANDBOX
 from peval.sandbox.pool import Pool
-from peval.sandbox.programs import Program, Status, Verdict
+from peval.sandbox.programs import Limits, Program, Status, Verdict
 from peval.scorers.code import SCORER_VERSION
 from peval.types import Completion, Drawn, Request, Sample
 
@@ -311,7 +314,14 @@ def test_programs_stand_in_the_order_of_the_scores(tmp_path: Path) -> None:
     assert "difference to the base" not in page
 
 
-def test_human_evals_example_samples_score_one_half(shared_data: Path, tmp_path: Path) -> None:
+def test_human_evals_example_samples_score_one_half(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def impatient(row: dict[str, Any]) -> suites.Problem:
+        return replace(suites.human_eval(row), limits=Limits(wall_s=3))
+
+    if os.environ.get("PEVAL_SLOW") != "1":  # one sample sleeps for 10 s, and is run twice
+        monkeypatch.setitem(suites.READERS, "humaneval", impatient)
     folder = shared_data / "human_eval"
     results = api.score_predictions(
         [folder / "example_samples.jsonl"], "humaneval", out=tmp_path / "out",
