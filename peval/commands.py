@@ -265,7 +265,6 @@ def margins(stated: Sequence[str]) -> dict[str, float]:
 
 
 def _value(text: str) -> object:
-
     try:
         return json.loads(text.lower() if text in ("True", "False") else text)
     except ValueError:
@@ -273,7 +272,6 @@ def _value(text: str) -> object:
 
 
 def _print_json(content: object) -> None:
-
     print(json.dumps(content, indent=1, ensure_ascii=False))
 
 
