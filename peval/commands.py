@@ -159,22 +159,36 @@ def report(arguments: argparse.Namespace) -> int:
 
 def rescore(arguments: argparse.Namespace) -> int:
     """Run ``peval rescore``."""
-    from peval import api
-    from peval.prediction_job import PredictionJob
+    from pathlib import Path
+
+    from peval.conclude import conclude
+    from peval.predictions import import_predictions
     from peval.report.terminal import summary
+    from peval.rundir import RunDir
 
     if bool(arguments.run) == bool(arguments.predictions):
         raise UsageError("give a run, or --predictions FILE with --task NAME")
     if arguments.run:
-        results = api.rescore(arguments.run)
+        rundir = RunDir(Path(arguments.run))
     else:
-        if not arguments.task:
-            raise UsageError("--predictions needs --task, which they are for (see `peval tasks`)")
-        options = _given(arguments, PredictionJob.__dataclass_fields__)
-        options["lm_eval"] = _given(arguments, ("include_path", "allow_task_code"))
-        results = api.score_predictions(**options)
-    _print_json(results.to_dict()) if arguments.json else print(summary(results))
+        rundir = import_predictions(_prediction_job(arguments))
+    results = conclude(rundir)
+    if arguments.json:
+        _print_json(results.to_dict())
+    else:
+        print(summary(results))
+        print(f"\nreport: {rundir.report}")
     return 0 if results.complete else EXIT_PARTIAL
+
+
+def _prediction_job(arguments: argparse.Namespace) -> Any:
+    from peval.prediction_job import PredictionJob
+
+    if not arguments.task:
+        raise UsageError("--predictions needs --task, which they are for (see `peval tasks`)")
+    options = _given(arguments, PredictionJob.__dataclass_fields__)
+    options["lm_eval"] = _given(arguments, ("include_path", "allow_task_code"))
+    return PredictionJob(**options)
 
 
 def sandbox_check(arguments: argparse.Namespace) -> int:

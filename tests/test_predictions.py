@@ -51,7 +51,10 @@ def test_what_is_missing_is_never_averaged_and_what_is_unknown_is_told(tmp_path,
     assert main([*command, "--out", str(tmp_path / "run")]) == 3
     printed = capsys.readouterr().out
     assert "PARTIAL: 1 of 3 items have no prediction" in printed
+    assert f"\nreport: {tmp_path / 'run' / 'report.md'}\n" in printed
     assert "NOTE  left out: predictions for items that the task does not ask: said 1" in printed
+    assert main(["rescore", str(tmp_path / "run")]) == 3
+    assert capsys.readouterr().out == printed
     assert main(["rescore", str(tmp_path / "run"), "--json"]) == 3
     assert json.loads(capsys.readouterr().out)["estimates"] == found.to_dict()["estimates"]
 
