@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from peval.stats.intervals import QUANTILE, Interval, wilson_bounds
-from peval.stats.paired import Test
+from peval.stats.intervals import QUANTILE, Interval, difference_interval, wilson_bounds
+from peval.stats.paired import Test, paired_test
 from peval.stats.units import Floats
 
 
@@ -23,7 +23,7 @@ def stratified_interval(strata: Sequence[Floats]) -> Interval:
     strata
         Scores, one array of shape (n_items,) for each stratum, n_items >= 1.
     """
-    value, error = _mean(strata)
+    value, error, _ = _mean(strata)
     n_items = sum(map(len, strata))
     trials = value * (1 - value) / error**2 if error > 0 else float(n_items)
     low, high = wilson_bounds(value, trials) if trials > 0 else (0.0, 1.0)
@@ -31,19 +31,50 @@ def stratified_interval(strata: Sequence[Floats]) -> Interval:
 
 
 def stratified_difference(strata: Sequence[Floats]) -> tuple[Interval, Test]:
-    """Return the mean of the strata's mean paired differences, its interval and a z test of 0."""
-    from scipy.special import ndtr, ndtri
+    """Return the mean of the strata's mean paired differences, its interval and a t test of 0.
 
-    value, error = _mean(strata)
-    half = float(ndtri(QUANTILE)) * error
-    n_items = sum(map(len, strata))
-    p_value = 2 * float(ndtr(-abs(value) / error)) if error > 0 else float(value == 0)
+    Variances within the strata are estimated, each by itself, so the degrees of freedom are those
+    of Welch and Satterthwaite. Where every stratum is one item, or none varies within itself, there
+    is no variance within strata to rest on: items are then tested as a sample of their own.
+
+    Parameters
+    ----------
+    strata
+        Paired differences in [-1, 1], one array of shape (n_items,) for each stratum.
+
+    References
+    ----------
+    Welch, The generalization of "Student's" problem when several different population variances
+    are involved, Biometrika 34 (1947).
+    """
+    from scipy.special import stdtr, stdtrit
+
+    value, error, freedom = _mean(strata)
+    together = np.concatenate(strata)
+    n_items = len(together)
+    if error == 0 or n_items == len(strata):
+        items = list(map(str, range(n_items)))
+        alone = difference_interval(together, items)
+        shift = value - alone.value
+        low, high = max(-1.0, alone.low + shift), min(1.0, alone.high + shift)
+        return Interval(value, low, high, n_items, n_items), paired_test(together, items)
+    half = float(stdtrit(freedom, QUANTILE)) * error
     interval = Interval(value, max(-1.0, value - half), min(1.0, value + half), n_items, n_items)
-    return interval, Test(p_value, "stratified z")
+    return interval, Test(2 * float(stdtr(freedom, -abs(value) / error)), "stratified t")
 
 
-def _mean(strata: Sequence[Floats]) -> tuple[float, float]:
-    """Return the mean of means and its standard error; a stratum of one item adds none."""
-    means = [float(x.mean()) for x in strata]
-    variances = [float(np.var(x, ddof=1)) / len(x) if len(x) > 1 else 0.0 for x in strata]
-    return float(np.mean(means)), float(np.sqrt(sum(variances))) / len(strata)
+def _mean(strata: Sequence[Floats]) -> tuple[float, float, float]:
+    """Return the mean of means, its standard error, and the error's degrees of freedom.
+
+    A stratum of one item says nothing of its own variance; its distance to the mean of all stands
+    for it, which is rather too much, as strata differ.
+    """
+    sizes = np.array(list(map(len, strata)))
+    means = np.array([x.mean() for x in strata])
+    n, value = len(strata), float(means.mean())
+    within = [float(np.var(x, ddof=1)) / len(x) if len(x) > 1 else 0.0 for x in strata]
+    apart = (means - value) ** 2 * n / max(1, n - 1)
+    variances = np.where(sizes > 1, within, apart)
+    freedoms = np.where(sizes > 1, sizes - 1, max(1, n - 1))
+    total, spread = variances.sum(), (variances**2 / freedoms).sum()
+    return value, float(np.sqrt(total)) / n, float(total**2 / spread) if spread > 0 else 0.0

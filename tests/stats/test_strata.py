@@ -23,6 +23,13 @@ def test_alike_scores_have_an_interval_of_some_width() -> None:
     assert 0.85 < found.low < 1.0
     difference, test = stratified_difference([np.zeros(10), np.zeros(30)])
     assert (difference.value, test.p_value) == (0.0, 1.0)
+    assert difference.low < 0 < difference.high  # 40 items say so much, and no more
+
+
+def test_one_item_of_each_stratum_makes_no_certainty() -> None:
+    difference, test = stratified_difference([np.array([1.0]), np.array([0.0])])
+    assert difference.low < 0 < difference.value == 0.5 < difference.high
+    assert test.p_value == 1.0
 
 
 def test_intervals_cover_and_the_test_holds_its_level() -> None:
@@ -39,3 +46,22 @@ def test_intervals_cover_and_the_test_holds_its_level() -> None:
         rejected += stratified_difference(deltas)[1].p_value <= 0.05
     assert 0.935 < covered / N_REPEATS < 0.975
     assert rejected / N_REPEATS < 0.065
+
+
+@pytest.mark.parametrize("n_strata", [2, 10, 57])
+@pytest.mark.parametrize("sizes", [(1,), (1, 20, 20, 20, 20), (3,)], ids=str)
+def test_the_test_holds_its_level_where_strata_are_small(
+    n_strata: int, sizes: tuple[int, ...]
+) -> None:
+    source = np.random.default_rng(3)
+    sizes = (sizes * n_strata)[:n_strata]
+    shares = source.uniform(0.2, 0.8, n_strata)
+    n_repeats, rejected = 300, 0
+    for _ in range(n_repeats):
+        one, other = (
+            [(source.random(n) < p).astype(float) for p, n in zip(shares, sizes, strict=True)]
+            for _ in range(2)
+        )
+        deltas = [a - b for a, b in zip(one, other, strict=True)]
+        rejected += stratified_difference(deltas)[1].p_value <= 0.05
+    assert rejected / n_repeats < 0.08
