@@ -27,6 +27,19 @@ KINDS = {
 }  # fmt: skip
 """By the field of an estimate that counts it: a column's title, one of them, several of them."""
 
+SEVERAL = (
+    "A sample with several answers counts once: as truncated or empty if any of them was, and as "
+    "one in which no answer was found if none was found in any."
+)
+
+
+def are_several(view: View) -> bool:
+    """Tell whether a sample of any task may have several answers."""
+    return any(
+        task["reader"] == "code" if view.is_predictions else task["profile"]["decoding"]["n"] > 1
+        for task in view.tasks
+    )
+
 
 def trouble_table(view: View) -> Table | None:
     """Return the counts of every system and task that has any, the most first; None for none.

@@ -212,7 +212,9 @@ def _hygiene(view: View) -> Iterator[Section]:
     table = hygiene.trouble_table(view)
     nothing = "Nothing: no answer ran into the token limit or was empty, no prompt was cut, none "
     nothing += "failed, and an answer was found in each."
-    yield Section("Cut, truncated, empty, unparsed, failed", (table or Paragraph((nothing,)),))
+    several = (Paragraph((hygiene.SEVERAL,)),) if hygiene.are_several(view) else ()
+    parts = (table, *several) if table else (Paragraph((nothing,)),)
+    yield Section("Cut, truncated, empty, unparsed, failed", parts)
 
 
 def _limits(view: View) -> Iterator[Section]:

@@ -19,6 +19,7 @@ from peval.report.as_csv import csv_text
 from peval.report.as_latex import latex
 from peval.report.document import Document
 from peval.report.flips import Flip, flips
+from peval.report.hygiene import SEVERAL
 from peval.report.markdown import markdown
 from peval.report.samples import samples
 from peval.report.sections import document
@@ -170,3 +171,20 @@ def test_what_went_wrong_is_tallied_and_said_aloud_above_one_percent(tmp_path: P
     assert "More than 1 %: empty answers: many 1.5 % on gsm8k-cot-full; no answer found: m" in text
     assert "NOTE  no answer found: many 1.5 % on gsm8k-cot-full" in summary(results)
     assert "few 1.0" not in summary(results)
+    assert SEVERAL not in text  # each question has one answer
+
+
+def test_it_is_said_what_counts_where_a_sample_has_several_answers(
+    run: tuple[Path, Results],
+) -> None:
+    tasks, estimates = run[1].tasks, run[1].estimates
+    profile = tasks[0]["profile"]
+    drawn = {**profile, "decoding": {**profile["decoding"], "n": 20}}
+    results = dataclasses.replace(
+        run[1],
+        tasks=({**tasks[0], "profile": drawn}, *tasks[1:]),
+        estimates=tuple(dataclasses.replace(e, n_empty=2) for e in estimates),
+    )
+    assert SEVERAL in markdown(
+        document(results, Answers(run[0] / "completions.parquet", run[1]), ())
+    )
