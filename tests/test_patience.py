@@ -96,7 +96,7 @@ def test_a_machine_that_stands_still_is_not_held_against_a_program(
             return self.real.poll(0)
 
     monkeypatch.setattr(select, "poll", Standing)
-    supervisor = Supervisor(SimpleNamespace(name=NAMESPACES), control)  # type: ignore[arg-type]
+    supervisor = Supervisor(SimpleNamespace(name=NAMESPACES), control, -1)  # type: ignore[arg-type]
     try:
         assert supervisor._watch(watched, watched, 1.0) == ("", DONE)  # type: ignore[arg-type]
         assert not watched.was_killed

@@ -17,7 +17,7 @@ def count(proc: int, pidfd: int) -> int:
     """Return a process's number of threads; 0 if it has ended or there is no `/proc`."""
     try:
         with open(os.open(f"self/fdinfo/{pidfd}", os.O_RDONLY, dir_fd=proc)) as info:  # noqa: PTH123
-            pid = next(line.split()[1] for line in info if line.startswith("Pid:"))
+            pid = next((line.split()[1] for line in info if line.startswith("Pid:")), "-1")
         # Its own number in the process namespace that `proc` shows, not in ours.
         return os.stat(f"{pid}/task", dir_fd=proc).st_nlink - 2
     except OSError:
