@@ -175,7 +175,8 @@ def _of_memory(
 
 def _noise(part: Part) -> Iterator[Noise]:
     for name, second in part.again.items():
-        yield from noise(part.task, part.items, name, (part.systems[name], second))
+        pair = part.systems[name], second
+        yield from noise(part.task, part.items, name, pair, aggregates(part.task))
 
 
 def _decided(

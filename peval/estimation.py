@@ -44,14 +44,15 @@ def estimates(
             n_items = len(there)
             found = values[there], items.clusters[there]
             interval = _interval(*found, aggregates.get(metric)) if n_items else None
+            interval = interval if interval and not math.isnan(interval.value) else None
             yield Estimate(
                 task=task.name,
                 metric=metric,
                 adapter=name,
                 group=group,
                 value=interval.value if interval else None,
-                low=_finite(interval.low) if interval else None,
-                high=_finite(interval.high) if interval else None,
+                low=finite(interval.low) if interval else None,
+                high=finite(interval.high) if interval else None,
                 n_items=n_items,
                 n_clusters=interval.n_clusters if interval else 0,
                 n_missing=len(asked) - n_items,
@@ -107,8 +108,8 @@ def comparisons(
                 against=against,
                 group=group,
                 delta=interval.value if interval else None,
-                low=_finite(interval.low) if interval else None,
-                high=_finite(interval.high) if interval else None,
+                low=finite(interval.low) if interval else None,
+                high=finite(interval.high) if interval else None,
                 p_value=test.p_value if test else None,
                 test=test.name if test else "none",
                 n_items=len(c),
@@ -118,7 +119,7 @@ def comparisons(
             )
 
 
-def _finite(bound: float) -> float | None:
+def finite(bound: float) -> float | None:
     """Return a bound, or None where there is none: one cluster says nothing about others."""
     return bound if math.isfinite(bound) else None
 
@@ -145,7 +146,8 @@ def _shares(
         return columns, clusters
     if aggregate.of_shares:
         return corpus.spread(columns, clusters)
-    plain = aggregate.interval is None and all(map(_is_share, columns)) and is_mean(aggregate)
+    own = aggregate.interval is not None or aggregate.other_scale
+    plain = not own and all(map(_is_share, columns)) and is_mean(aggregate)
     return (columns, clusters) if plain else None
 
 
@@ -156,11 +158,11 @@ def paired(
     aggregate: Aggregate | None,
     alpha: float | None,
     is_tested: bool = True,
-) -> tuple[stats.Interval, stats.Test | None, float | None]:
+) -> tuple[stats.Interval, stats.Test | None, float | None] | None:
     """Return a paired difference's interval, of no width where every answer is alike, and its test.
 
     And, for a level `alpha` and a mean of items of which some differ, its minimum detectable
-    effect.
+    effect. None where either number is undefined.
     """
     test, mde = None, None
     if (found := _shares(both, clusters, aggregate)) is not None:
@@ -175,6 +177,8 @@ def paired(
         assert aggregate is not None
         mine, theirs = both
         interval, its = corpus.difference((mine.tolist(), theirs.tolist()), clusters, aggregate)
+        if math.isnan(interval.value):
+            return None
         test = its if is_tested else None
     if n_identical == len(clusters):
         interval = dataclasses.replace(interval, low=0.0, high=0.0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from peval.answers import Answers, is_there
+from peval.corpus import Aggregate, is_mean
 from peval.items import Items
 from peval.types import Comparison, Task
 
@@ -39,7 +40,11 @@ class Noise:
 
 
 def noise(
-    task: Task, items: Items, name: str | None, pair: tuple[Answers, Answers]
+    task: Task,
+    items: Items,
+    name: str | None,
+    pair: tuple[Answers, Answers],
+    aggregates: Mapping[str, Aggregate] = {},
 ) -> Iterator[Noise]:
     """Yield a system's noise in each metric that is a mean over items, whole and by group.
 
@@ -47,12 +52,15 @@ def noise(
     ----------
     pair
         The answers of both scorings.
+    aggregates
+        How metrics are computed that are no plain means.
     """
     first, second = pair
     changed = np.array([a != b for a, b in zip(first.said, second.said, strict=True)])
     for metric in task.metrics:
         one, other = first.values[metric], second.values[metric]
-        if one.dtype == object or other.dtype == object:
+        how = aggregates.get(metric)
+        if one.dtype == object or other.dtype == object or (how and not is_mean(how)):
             continue
         has_both = is_there(one) & is_there(other)
         for group, rows in items.groups:

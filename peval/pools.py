@@ -112,7 +112,10 @@ def comparisons(
 def _scores(part: Part, metric: str, system: str | None) -> Scores | None:
     """Return a system's scores, or None where they are not shares."""
     values = part[1][system].values[metric]
-    if values.dtype == object or not np.all(values[is_there(values)] <= 1):
+    if values.dtype == object:
+        return None
+    there = values[is_there(values)]
+    if not np.all((there >= 0) & (there <= 1)):
         return None
     return values
 

@@ -214,7 +214,7 @@ def aggregates(task: Task) -> Mapping[str, Aggregate]:
     if task.reader == "nlu":
         return {name: Aggregate(compute) for name, compute in labels.OVER_ALL.items()}
     if task.reader == "judge":
-        return {"rating": Aggregate(statistics.fmean)}
+        return {"rating": Aggregate(statistics.fmean, other_scale=True)}
     if task.reader == "lm-eval":
         return lm_eval_scores.aggregations(task)
     found = {m: Aggregate(f, interval=amount_interval) for m, f in open_text.LENGTHS.items()}

@@ -318,6 +318,29 @@ def test_bradley_terrys_bootstrap_is_as_wide_as_clustered_errors() -> None:
         assert (row.high - row.low) / 2 == pytest.approx(1.96 * ELO * error, rel=0.12)
 
 
+@pytest.mark.parametrize("n", [1, 2, 10])
+@pytest.mark.parametrize("one_cluster", [False, True])
+def test_ratings_of_few_items_are_no_certainty(n: int, one_cluster: bool) -> None:
+    items = [str(i) for i in range(n)]
+    won = {"a": 1.0, "b": 0.0}
+    pairs: dict[tuple[str | None, str | None], dict[str, float]] = {
+        (name, None): dict.fromkeys(items, value) for name, value in won.items()
+    }
+    found = ratings(pairs, {i: "all" if one_cluster else i for i in items})
+    assert [one.system for one in found] == ["a", None, "b"]
+    for one in found:
+        assert one.low < one.elo - 50 < one.elo + 50 < one.high
+
+
+def test_items_of_one_cluster_are_what_is_drawn() -> None:
+    items = [str(i) for i in range(60)]
+    values = {i: float(int(i) % 3 > 0) for i in items}
+    pairs: dict[tuple[str | None, str | None], dict[str, float]] = {
+        ("a", None): values, ("b", None): dict(reversed(values.items())),
+    }  # fmt: skip
+    assert ratings(pairs, dict.fromkeys(items, "all")) == ratings(pairs, {i: i for i in items})
+
+
 def test_agreement_is_sklearns_and_krippendorffs_own() -> None:
     from sklearn.metrics import cohen_kappa_score
 

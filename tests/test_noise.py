@@ -17,6 +17,7 @@ from scripted import TOY, ScriptedEngine
 import peval
 from peval import execute
 from peval.answers import Answers
+from peval.corpus import Aggregate
 from peval.errors import UsageError
 from peval.items import Items, items
 from peval.noise import NORMAL_95, Noise, floored, noise
@@ -69,6 +70,13 @@ def test_the_floor_by_hand() -> None:
     assert (mark(found), mark(dataclasses.replace(found, noise_floor=0.1))) == ("≈", "▲")
     (unknown,) = floored([difference("b", 0.4, 4)], [mine, still])
     assert (unknown.noise_floor, unknown.is_noise) == (None, False)
+
+
+def test_what_is_no_mean_of_items_has_no_floor() -> None:
+    one, other = answers(np.array([-1.0, -3.0])), answers(np.array([-1.5, -3.5]))
+    perplexity = Aggregate(lambda items: float(np.exp(-np.mean(items))), is_log=True)
+    found = noise(task("t"), samples(2), "a", (one, other), {"rougeL": perplexity})
+    assert [n.metric for n in found] == ["exact_match"]
 
 
 def test_an_engine_that_changes_nothing_makes_no_floor() -> None:

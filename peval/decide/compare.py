@@ -17,7 +17,7 @@ from peval.corpus import Aggregate, is_mean, is_whole_only
 from peval.decide.pairs import Pair, check_signatures, check_tasks, common_rows, pair_up
 from peval.decide.runs import FinishedRun, Scores, in_progress, read_run
 from peval.errors import RunError, UsageError
-from peval.estimation import paired
+from peval.estimation import finite, paired
 from peval.families import LEVEL, PRIMARY, adjusted, counts
 from peval.metrics import describes
 from peval.results import Record
@@ -196,8 +196,8 @@ def _comparison(
         against=block.pair[1].label,
         group=what[1],
         delta=interval.value if interval else None,
-        low=interval.low if interval else None,
-        high=interval.high if interval else None,
+        low=finite(interval.low) if interval else None,
+        high=finite(interval.high) if interval else None,
         p_value=test.p_value if test else None,
         test=test.name if test else "none",
         n_items=n_items,

@@ -13,7 +13,7 @@ from peval.decide.rules import Rule, read_rules
 from peval.decide.runs import in_progress
 from peval.errors import UsageError
 from peval.families import LEVEL
-from peval.metrics import is_share
+from peval.metrics import higher_is_better, is_share
 from peval.results import Results, load_results
 from peval.rundir import RunDir
 from peval.spelling import meant
@@ -22,6 +22,7 @@ from peval.types import Comparison, Estimate
 
 Verdict = Literal["pass", "fail", "undecided"]
 UNFINISHED = "the run is still in progress"
+NO_INTERVAL = "these items show no interval"
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def _floor(rule: Rule, adapter: str, e: Estimate) -> Check:
             "fail": "the interval lies below the floor",
             "undecided": "the interval holds the floor",
         }[verdict]
-    return Check(rule, adapter, e.metric, verdict, e.value, e.low, e.high, why)
+    return Check(rule, adapter, e.metric, verdict, e.value, e.low, e.high, why or NO_INTERVAL)
 
 
 def _against_base(rule: Rule, c: Comparison, n_samples: int) -> Check:
@@ -128,12 +129,15 @@ def _against_base(rule: Rule, c: Comparison, n_samples: int) -> Check:
     verdict: Verdict = "undecided"
     why = _missing(n_samples - c.n_items, n_samples)
     if not why and c.delta is not None and c.low is not None and c.high is not None:
+        better = (c.delta, c.low, c.high)
+        if not higher_is_better(c.metric):
+            better = (-c.delta, -c.high, -c.low)
         verdict, why = (
-            _gained(rule.bound, c, c.low, c.high)
+            _gained(rule.bound, c, *better[1:])
             if rule.kind == "gain"
-            else _kept(rule.bound, Interval(c.delta, c.low, c.high, c.n_items, c.n_clusters))
+            else _kept(rule.bound, Interval(*better, c.n_items, c.n_clusters))
         )
-    return Check(rule, c.adapter, c.metric, verdict, c.delta, c.low, c.high, why)
+    return Check(rule, c.adapter, c.metric, verdict, c.delta, c.low, c.high, why or NO_INTERVAL)
 
 
 def _gained(bound: float, c: Comparison, low: float, high: float) -> tuple[Verdict, str]:

@@ -20,7 +20,8 @@ class Rule:
     """One thing that must hold.
 
     ``floor``: the score is at least `bound`. ``gain``: it is more than `bound` above the base's.
-    ``margin``: it is no more than `bound` below the base's (non-inferiority). ``metric`` of None
+    ``margin``: it is no more than `bound` below the base's (non-inferiority). Where less is better
+    (refusals, extracted records), gain is below the base's and margin above. ``metric`` of None
     is the task's headline; ``adapter`` of None is every adapter, ``base`` the base.
     """
 

@@ -12,11 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from peval.stats.intervals import ROUNDING
+
 Array = NDArray[np.float64]
 N_DRAWS = 1000
 SEED = 0
 STEPS = 50
 ELO = 400 / float(np.log(10))
+Z = 1.96
+FEW_UNITS = 30
 PRIOR = 0.5
 """Half a win and half a loss against an average system, so that nobody's rating is infinite."""
 
@@ -43,9 +47,7 @@ def strengths(won: Array, prior: float = PRIOR) -> Array:
         p = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
         mean = 1 / (1 + np.exp(-theta))
         slope = (won - played * p).sum(axis=1) + prior * (1 - 2 * mean)
-        weight = played * p * (1 - p)
-        bend = np.diag(weight.sum(axis=1) + 2 * prior * mean * (1 - mean) + 1e-9) - weight
-        step = np.clip(np.linalg.solve(bend, slope), -2, 2)
+        step = np.clip(np.linalg.solve(_information(theta, played, prior), slope), -2, 2)
         theta = theta + step - (step.mean() if prior == 0 else 0.0)
         if float(np.abs(step).max()) < 1e-8:
             break
@@ -53,11 +55,32 @@ def strengths(won: Array, prior: float = PRIOR) -> Array:
     return centred
 
 
+def _information(theta: Array, played: Array, prior: float) -> Array:
+    """Return the negative second derivatives of the log-likelihood by log-strengths."""
+    p = 1 / (1 + np.exp(theta[None, :] - theta[:, None]))
+    mean = 1 / (1 + np.exp(-theta))
+    weight = played * p * (1 - p)
+    return np.diag(weight.sum(axis=1) + 2 * prior * mean * (1 - mean) + 1e-9) - weight
+
+
+def _errors(theta: Array, played: Array) -> Array:
+    """Return the standard errors of log-strengths around their mean, every match by itself."""
+    centre = np.eye(len(theta)) - 1 / len(theta)
+    found: Array = np.sqrt(
+        np.diag(centre @ np.linalg.inv(_information(theta, played, PRIOR)) @ centre)
+    )
+    return found
+
+
 def ratings(
     pairs: Mapping[tuple[str | None, str | None], Mapping[str, float]],
     clusters: Mapping[str, str],
 ) -> list[Rating]:
     """Return ratings, the strongest first; the bootstrap draws clusters of items.
+
+    Where all items are of one cluster, items are drawn. Resamples of few units are too alike, and
+    those of a system that always won do not differ at all: with fewer than 30 units, or no spread,
+    the interval is no narrower than that from the curvature of the likelihood.
 
     Parameters
     ----------
@@ -68,18 +91,26 @@ def ratings(
     """
     systems = list(dict.fromkeys(name for pair in pairs for name in pair))
     at = {name: i for i, name in enumerate(systems)}
-    names = sorted({clusters[item] for items in pairs.values() for item in items})
+    all_items = sorted({item for items in pairs.values() for item in items})
+    names = sorted({clusters[item] for item in all_items})
+    unit = clusters if len(names) > 1 else dict(zip(all_items, all_items, strict=True))
+    names = names if len(names) > 1 else all_items
     place = {name: i for i, name in enumerate(names)}
     won = np.zeros((len(names), len(systems), len(systems)))
     for (one, other), items in pairs.items():
         for item, value in items.items():
-            won[place[clusters[item]], at[one], at[other]] += value
-            won[place[clusters[item]], at[other], at[one]] += 1 - value
+            won[place[unit[item]], at[one], at[other]] += value
+            won[place[unit[item]], at[other], at[one]] += 1 - value
     rng = np.random.default_rng(SEED)
     counts = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=N_DRAWS)
     drawn = np.array([strengths(np.tensordot(c, won, 1)) for c in counts.astype(float)])
     whole = strengths(won.sum(axis=0))
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    total = won.sum(axis=0)
+    half = Z * _errors(whole, total + total.T)
+    few = (high - low < ROUNDING) | (len(names) < FEW_UNITS)
+    low = np.where(few, np.minimum(low, whole - half), low)
+    high = np.where(few, np.maximum(high, whole + half), high)
     found = [
         Rating(name, *(float(ELO * v[i]) for v in (whole, low, high))) for name, i in at.items()
     ]

@@ -37,6 +37,8 @@ def _gap_of(metric: str) -> Aggregate:
 
 
 def _mean(items: list[Any]) -> float:
+    if not items:
+        raise ValueError("nothing has no mean")
     return float(np.mean(np.asarray(items, dtype=float)))
 
 
@@ -82,7 +84,10 @@ def _split(items: Sequence[Any]) -> tuple[list[Any], list[Any]]:
 
 def _share_gap_interval(items: Sequence[Any], clusters: Clusters) -> Interval:
     """Return the wider one of the intervals over records and over clusters, where there are any."""
-    by_record = gap_interval(_split(items))
+    trained, other = _split(items)
+    if not trained or not other:
+        raise ValueError("a gap needs two sets")
+    by_record = gap_interval((trained, other))
     if len(set(clusters)) < 2:
         return by_record
     by_cluster = corpus.interval(items, clusters, replace(SHARE_GAP, interval=None))
@@ -95,6 +100,8 @@ def _share_gap_interval(items: Sequence[Any], clusters: Clusters) -> Interval:
 
 def _auroc(items: list[Any]) -> float:
     scores, is_member = split_scores(items)
+    if is_member.all() or not is_member.any():
+        raise ValueError("AUROC needs positives and negatives")
     members, others = np.sort(scores[is_member]), np.sort(scores[~is_member])
     below = np.searchsorted(others, members, "left") + np.searchsorted(others, members, "right")
     return float(below.mean() / 2 / len(others))

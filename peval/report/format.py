@@ -95,19 +95,22 @@ def mark(c: Comparison) -> str:
     than what the engine alone makes of the same adapter.
 
     A difference is one whose interval excludes 0 and whose adjusted p-value, where it was tested,
-    is at most 0.05.
+    is at most 0.05; the p-value alone tells where there is no interval.
     """
     if is_same(c):
         return SAME
     if c.is_noise:
         return NOISE
     chance = c.p_adjusted is not None and c.p_adjusted > LEVEL
-    if c.low is None or c.high is None or chance:
+    low, high = c.low, c.high
+    if None in (low, high) and c.p_adjusted is not None:
+        low = high = c.delta
+    if low is None or high is None or chance:
         return OPEN
     if is_neutral(c.metric):
-        return MORE if c.low > 0 else LESS if c.high < 0 else OPEN
+        return MORE if low > 0 else LESS if high < 0 else OPEN
     more, less = (BETTER, WORSE) if higher_is_better(c.metric) else (WORSE, BETTER)
-    return more if c.low > 0 else less if c.high < 0 else OPEN
+    return more if low > 0 else less if high < 0 else OPEN
 
 
 def is_same(c: Comparison) -> bool:

@@ -43,7 +43,8 @@ def _panel(task: dict[str, Any], found: list[Comparison], rows: Sequence[str]) -
 
 
 def _dot(c: Comparison) -> Dot:
-    value, low, high = (100 * (v or 0.0) for v in (c.delta, c.low, c.high))
+    value = c.delta or 0.0
+    value, low, high = (100 * (value if v is None else v) for v in (value, c.low, c.high))
     return Dot(c.adapter, value, low, high, mark(c), f"{delta(c)} {mark(c)}")
 
 

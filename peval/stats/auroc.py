@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from peval.stats.intervals import QUANTILE, Interval
 from peval.stats.units import Clusters, Floats, Ints, units
 
+FEW_UNITS = 6
+
 
 def auroc_interval(
     scores: Sequence[float] | Floats,
@@ -26,8 +28,11 @@ def auroc_interval(
     Notes
     -----
     DeLong's variance, summed within clusters as Obuchowski does, on the logit scale with
-    Student's t. Where all positives lie on one side of all negatives that variance is 0, and the
-    score interval with Hanley and McNeil's variance stands in (Newcombe's method 5).
+    Student's t. Positives and negatives are two samples, so the degrees of freedom are Welch's; of
+    clusters, one less than hold the rarer kind. Where all positives lie on one side of all
+    negatives that variance is 0, and where one item or cluster holds all of a kind it says nothing
+    of that kind: the score interval with Hanley and McNeil's variance stands in (Newcombe's method
+    5).
 
     Raises
     ------
@@ -50,11 +55,13 @@ def auroc_interval(
     )
     value = float(below[is_positive].mean())
     share = np.where(is_positive, below - value, (1 - below) - value)
-    error = _standard_error(share, is_positive, index)
-    if error == 0 or value in (0.0, 1.0):
-        low, high = _newcombe(value, _count(index, is_positive), _count(index, ~is_positive))
-    else:
-        low, high = _logit_bounds(value, error, n_units - 1)
+    error, freedom = _standard_error(share, is_positive, index)
+    m, n = _count(index, is_positive), _count(index, ~is_positive)
+    low, high = _newcombe(value, m, n)
+    if error > 0 and freedom > 0 and value not in (0.0, 1.0):
+        own = _logit_bounds(value, error, freedom)
+        few = min(m, n) < FEW_UNITS
+        low, high = (min(low, own[0]), max(high, own[1])) if few else own
     return Interval(value, low, high, len(x), n_units)
 
 
@@ -72,18 +79,27 @@ def _ranks_within(x: Floats, is_positive: NDArray[np.bool_]) -> Floats:
     return ranks
 
 
-def _standard_error(share: Floats, is_positive: NDArray[np.bool_], index: Ints) -> float:
-    """Return the standard error from each item's deviation, summed within its unit."""
+def _standard_error(
+    share: Floats, is_positive: NDArray[np.bool_], index: Ints
+) -> tuple[float, float]:
+    """Return the standard error from each item's deviation, summed within units, and its df.
+
+    The degrees of freedom are 0 where one unit holds all of a kind.
+    """
     n_units = int(index.max()) + 1
+    least = min(_count(index, is_positive), _count(index, ~is_positive))
     n_own = np.where(is_positive, is_positive.sum(), (~is_positive).sum())
     if n_units == len(share):  # DeLong: each kind has its own n - 1
-        weights = 1 / (n_own * np.maximum(n_own - 1, 1))
-        return float((share**2 * weights).sum() ** 0.5)
+        parts = share**2 / (n_own * np.maximum(n_own - 1, 1))
+        each = [(parts[kind].sum(), kind.sum()) for kind in (is_positive, ~is_positive)]
+        total, spread = parts.sum(), sum(v**2 / max(n - 1, 1) for v, n in each)
+        freedom = total**2 / spread if least > 1 and spread else 0.0
+        return float(total**0.5), float(freedom)
     totals = np.bincount(index, weights=share / n_own)
-    return float((n_units / (n_units - 1) * (totals**2).sum()) ** 0.5)
+    return float((n_units / (n_units - 1) * (totals**2).sum()) ** 0.5), float(least - 1)
 
 
-def _logit_bounds(value: float, error: float, df: int) -> tuple[float, float]:
+def _logit_bounds(value: float, error: float, df: float) -> tuple[float, float]:
     from scipy.special import stdtrit
 
     half = float(stdtrit(df, QUANTILE)) * error / (value * (1 - value))

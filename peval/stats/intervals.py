@@ -12,6 +12,8 @@ from peval.stats.units import Clusters, Floats, Ints, units
 CONFIDENCE = 0.95
 QUANTILE = 0.5 + CONFIDENCE / 2
 INTERVAL = "wilson-jackknife-t95"
+ROUNDING = 1e-12
+"""Scores no further apart are alike but for the last bits."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,12 @@ def mean_interval(values: Sequence[float] | Floats, clusters: Clusters) -> Inter
     if n_units < 2:
         return Interval(p, 0.0, 1.0, len(x), n_units)
     binary_items = n_units == len(x) and bool(np.all((x == 0) | (x == 1)))
-    if binary_items or np.ptp(x) == 0:
+    if binary_items or np.ptp(x) <= ROUNDING:
         low, high = wilson_bounds(p, n_units)
     else:
         quantile = _t(n_units - 1, QUANTILE)
         variance = (reach(x, index, QUANTILE) / quantile) ** 2
-        # Scores apart by next to nothing have a variance that no number is small enough for.
-        n_trials = p * (1 - p) / variance if variance > 0 else n_units
-        low, high = wilson_bounds(p, n_trials, quantile)
+        low, high = wilson_bounds(p, p * (1 - p) / variance, quantile)
     return Interval(p, low, high, len(x), n_units)
 
 
@@ -69,8 +69,8 @@ def difference_interval(differences: Sequence[float] | Floats, clusters: Cluster
     """Return the mean of paired differences in [-1, 1] with its interval; as `mean_interval`.
 
     Where items that score 0 or 1 are the sample, the interval is Bonett and Price's adjusted one
-    for paired proportions. Where no item differs, the share of items that could differ unseen
-    (Wilson's upper bound) bounds the mean on both sides.
+    for paired proportions. Where all differences are alike (none among them), the share of items
+    that could be otherwise unseen (Wilson's upper bound of none) bounds the mean on both sides.
 
     References
     ----------
@@ -80,20 +80,28 @@ def difference_interval(differences: Sequence[float] | Floats, clusters: Cluster
     interval = _t_interval(d, index)
     if interval.n_clusters < 2:
         return _within(interval, -1.0)
-    if not d.any():
-        _, most = wilson_bounds(0.0, interval.n_clusters)
-        return replace(interval, low=-most, high=most)
-    if interval.n_clusters == len(d) and bool(np.all(np.isin(d, (-1, 0, 1)))):
+    binary_items = interval.n_clusters == len(d) and bool(np.all(np.isin(d, (-1, 0, 1))))
+    if d.any() and binary_items:
         interval = _bonett_price(d)
+    elif np.ptp(d) <= ROUNDING:
+        _, unseen = wilson_bounds(0.0, interval.n_clusters)
+        mean = interval.value
+        interval = replace(
+            interval, low=mean - unseen * (1 + mean), high=mean + unseen * (1 - mean)
+        )
     return _within(interval, -1.0)
 
 
 def amount_interval(values: Sequence[float] | Floats, clusters: Clusters) -> Interval:
     """Return the mean of amounts, which have no upper bound and are never less than 0.
 
-    Student's t with the jackknife's standard error, as in `mean_interval`, cut off at 0.
+    Student's t with the jackknife's standard error, as in `mean_interval`, cut off at 0. Bounds are
+    infinite where there is one amount, or all are alike: then nothing shows how far they vary.
     """
-    found = _t_interval(np.asarray(values, dtype=float), units(clusters))
+    x = np.asarray(values, dtype=float)
+    found = _t_interval(x, units(clusters))
+    if np.ptp(x) <= ROUNDING * abs(found.value):
+        return replace(found, low=-np.inf, high=np.inf)
     return replace(found, low=max(0.0, found.low))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from peval.stats.intervals import difference_interval, reach
+from peval.stats.intervals import ROUNDING, difference_interval, reach
 from peval.stats.units import Clusters, Floats, units
 
 POWER = 0.8
@@ -36,7 +36,8 @@ def minimum_detectable_effect(
     d, index = np.asarray(differences, dtype=float), units(clusters)
     if 2.0 ** -int(index.max()) > alpha:
         return 1.0
-    if not d.any():
-        # No spread was seen; what could differ unseen is the least that can be promised.
-        return difference_interval(d, clusters).high
+    if np.ptp(d) <= ROUNDING:
+        # No spread was seen; what could be otherwise unseen is the least that can be promised.
+        interval = difference_interval(d, clusters)
+        return min(1.0, max(interval.high - interval.value, interval.value - interval.low))
     return min(1.0, reach(d, index, 1 - alpha / 2, POWER))

@@ -6,27 +6,43 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from peval.stats.intervals import QUANTILE, Interval, difference_interval, wilson_bounds
+from peval.stats.intervals import (
+    QUANTILE,
+    ROUNDING,
+    Interval,
+    difference_interval,
+    wilson_bounds,
+)
 from peval.stats.paired import Test, paired_test
 from peval.stats.units import Floats
+
+FEW_ITEMS = 6
 
 
 def stratified_interval(strata: Sequence[Floats]) -> Interval:
     """Return the mean of the strata's means of scores in [0, 1], with its interval.
 
     Only the items of each stratum were drawn, so its variance is that of the strata's means. The
-    interval is Wilson's with as many trials as would give a proportion that variance; where all
-    scores of all strata are alike, every item is a trial.
+    interval is Wilson's with as many trials as would give a proportion that variance, and Student's
+    t at Welch's degrees of freedom; where the scores of every stratum are alike, every item is a
+    trial.
 
     Parameters
     ----------
     strata
         Scores, one array of shape (n_items,) for each stratum, n_items >= 1.
     """
-    value, error, _ = _mean(strata)
+    from scipy.special import stdtrit
+
+    value, error, freedom = _mean(strata)
     n_items = sum(map(len, strata))
-    trials = value * (1 - value) / error**2 if error > 0 else float(n_items)
-    low, high = wilson_bounds(value, trials) if trials > 0 else (0.0, 1.0)
+    if n_items == 1:
+        return Interval(value, 0.0, 1.0, n_items, n_items)
+    if error > 0:
+        quantile = float(stdtrit(freedom, QUANTILE))
+        low, high = wilson_bounds(value, value * (1 - value) / error**2, quantile)
+    else:
+        low, high = wilson_bounds(value, n_items)
     return Interval(value, low, high, n_items, n_items)
 
 
@@ -66,15 +82,19 @@ def stratified_difference(strata: Sequence[Floats]) -> tuple[Interval, Test]:
 def _mean(strata: Sequence[Floats]) -> tuple[float, float, float]:
     """Return the mean of means, its standard error, and the error's degrees of freedom.
 
-    A stratum of one item says nothing of its own variance; its distance to the mean of all stands
-    for it, which is rather too much, as strata differ.
+    Few items of a stratum can be alike by chance, so theirs is no less than the variance within all
+    strata together. That of a single item is also no less than its distance to the mean of all.
     """
     sizes = np.array(list(map(len, strata)))
     means = np.array([x.mean() for x in strata])
     n, value = len(strata), float(means.mean())
-    within = [float(np.var(x, ddof=1)) / len(x) if len(x) > 1 else 0.0 for x in strata]
+    squares = np.array([((x - x.mean()) ** 2).sum() for x in strata])
+    n_free = max(1, int((sizes - 1).sum()))
+    pooled = squares.sum() / n_free / sizes
     apart = (means - value) ** 2 * n / max(1, n - 1)
-    variances = np.where(sizes > 1, within, apart)
-    freedoms = np.where(sizes > 1, sizes - 1, max(1, n - 1))
+    own = np.where(sizes > 1, squares / np.maximum(sizes - 1, 1) / sizes, apart)
+    borrows = (own < pooled) & ((sizes < FEW_ITEMS) | (squares <= ROUNDING))
+    variances = np.where(borrows, pooled, own)
+    freedoms = np.where(borrows, n_free, np.where(sizes > 1, sizes - 1, max(1, n - 1)))
     total, spread = variances.sum(), (variances**2 / freedoms).sum()
     return value, float(np.sqrt(total)) / n, float(total**2 / spread) if spread > 0 else 0.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from peval.stats.intervals import QUANTILE
+from peval.stats.intervals import QUANTILE, ROUNDING
 from peval.sweeps.scores import Scores
 from peval.sweeps.settings import FEW_SEEDS, Setting
 
@@ -17,9 +17,9 @@ class Spread:
     """Scores of one setting's adapters on one task.
 
     ``sd`` is between seeds. ``low`` and ``high`` are Student's 95 % interval of the mean over
-    seeds, on these very items; None for fewer than three seeds. A seed has ``diverged`` that is no
-    better than the baselines without a model and worse than the base; None where a task has no
-    such baselines.
+    seeds, on these very items; None for fewer than three seeds, and where all score alike. A seed
+    has ``diverged`` that is no better than the baselines without a model and worse than the base;
+    None where a task has no such baselines.
 
     References
     ----------
@@ -55,7 +55,7 @@ def _spread(setting: Setting, task: str, values: list[float], scores: Scores) ->
     n, mean = len(x), float(x.mean())
     sd = float(x.std(ddof=1)) if n > 1 else None
     half = None
-    if sd is not None and n >= FEW_SEEDS and len(setting.seeds) >= FEW_SEEDS:
+    if sd is not None and sd > ROUNDING and n >= FEW_SEEDS and len(setting.seeds) >= FEW_SEEDS:
         half = float(stdtrit(n - 1, QUANTILE)) * sd / n**0.5
     n_diverged = _n_diverged(task, values, scores)
     return Spread(

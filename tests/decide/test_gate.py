@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from made_runs import made_run
 
 import peval
 from peval.cli import main
+from peval.decide.gate import _against_base
+from peval.decide.rules import Rule
+from peval.types import Comparison
 
 RNG = np.random.default_rng(0)
 BASE = RNG.uniform(0.3, 0.7, 60).round(3)
@@ -49,6 +53,28 @@ def test_gains() -> None:
     }  # fmt: skip
     assert verdicts("- {task: t, adapter: good, gain: 0.2}") == {"good": "undecided"}
     assert verdicts("- {task: t, adapter: good, gain: 0.3}") == {"good": "fail"}
+
+
+@pytest.mark.parametrize(
+    ("metric", "kept", "gained"), [("rougeL", "pass", "pass"), ("refusals", "fail", "fail")]
+)
+def test_where_less_is_better_more_is_a_loss(metric: str, kept: str, gained: str) -> None:
+    more = Comparison("t", metric, "a", None, None, 0.3, 0.2, 0.4, 0.001, "made", 9, 9, 0)
+    for c, verdicts in (
+        (more, (kept, gained)),
+        (
+            dataclasses.replace(more, metric="refusals", delta=-0.3, low=-0.4, high=-0.2),
+            ("pass",) * 2,
+        ),
+    ):
+        rules = (Rule("t", "margin", 0.02), Rule("t", "gain", 0.02))
+        assert tuple(_against_base(rule, c, 9).verdict for rule in rules) == verdicts
+
+
+def test_an_undecided_check_says_why() -> None:
+    bare = Comparison("t", "mcc", "a", None, None, 0.3, None, None, 0.4, "made", 9, 9, 0)
+    found = _against_base(Rule("t", "gain", 0.0), bare, 9)
+    assert (found.verdict, found.why) == ("undecided", "these items show no interval")
 
 
 def test_margins_are_non_inferiority() -> None:

@@ -10,6 +10,7 @@ from peval.report.format import (
     counted,
     difference,
     interval,
+    mark,
     listed,
     percent,
     points,
@@ -77,3 +78,11 @@ def test_words_and_single_numbers() -> None:
     assert [listed(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == [
         "a", "a and b", "a, b and c",
     ]  # fmt: skip
+
+
+def test_without_an_interval_the_p_value_alone_tells() -> None:
+    bare = dataclasses.replace(DIFFERENCE, delta=0.2, low=None, high=None)
+    assert mark(dataclasses.replace(bare, p_adjusted=0.01)) == "▲"
+    assert mark(dataclasses.replace(bare, delta=-0.2, p_adjusted=0.01)) == "▼"
+    for p in (0.2, None):
+        assert mark(dataclasses.replace(bare, p_adjusted=p)) == "·"

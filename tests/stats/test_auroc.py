@@ -32,7 +32,7 @@ def placements(x: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndar
     return kernel.mean(axis=1), kernel.mean(axis=0)
 
 
-def logit_interval(value: float, error: float, df: int) -> tuple[float, float]:
+def logit_interval(value: float, error: float, df: float) -> tuple[float, float]:
     half = scipy_stats.t.ppf(0.975, df) * error / (value * (1 - value))
     centre = np.log(value / (1 - value))
     return 1 / (1 + np.exp(half - centre)), 1 / (1 + np.exp(-half - centre))
@@ -41,9 +41,30 @@ def logit_interval(value: float, error: float, df: int) -> tuple[float, float]:
 def test_the_interval_has_delongs_variance() -> None:
     x, positive = simulated()
     v10, v01 = placements(x, positive)
-    error = (v10.var(ddof=1) / len(v10) + v01.var(ddof=1) / len(v01)) ** 0.5
+    parts = [(v.var(ddof=1) / len(v), len(v) - 1) for v in (v10, v01)]
+    variance = sum(part for part, _ in parts)
+    df = variance**2 / sum(part**2 / freedom for part, freedom in parts)
     found = auroc_interval(x, positive, alone(60))
-    assert (found.low, found.high) == pytest.approx(logit_interval(found.value, error, 59))
+    expected = logit_interval(found.value, variance**0.5, df)
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n_positive", [1, 2, 3, 5])
+def test_few_positives_are_not_made_up_for_by_many_negatives(n_positive: int) -> None:
+    source = np.random.default_rng(n_positive)
+    truth = scipy_stats.norm.cdf(0.5**0.5)
+    labels = np.arange(200) < n_positive
+    found = [
+        auroc_interval(source.normal(size=200) + labels, labels, alone(200)) for _ in range(250)
+    ]
+    assert np.mean([one.low <= truth <= one.high for one in found]) > 0.92
+
+
+def test_members_of_one_cluster_are_one_draw() -> None:
+    x = np.r_[np.linspace(0, 2, 30), np.linspace(-1, 1, 90)]
+    names = ["mine"] * 30 + [str(i % 30) for i in range(90)]
+    found = auroc_interval(x, np.arange(120) < 30, names)
+    assert found.low < 0.5 < found.value < found.high
 
 
 def test_clusters_are_summed_as_obuchowski_does() -> None:

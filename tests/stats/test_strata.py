@@ -48,6 +48,34 @@ def test_intervals_cover_and_the_test_holds_its_level() -> None:
     assert rejected / N_REPEATS < 0.065
 
 
+@pytest.mark.parametrize("sizes", [(2, 50), (1, 5, 20), (3, 3), (2,) * 5], ids=str)
+@pytest.mark.parametrize("share", [None, 0.9], ids=["continuous", "0 or 1"])
+def test_small_strata_are_not_taken_for_sure(sizes: tuple[int, ...], share: float | None) -> None:
+    source = np.random.default_rng(5)
+    covered = 0
+    for _ in range(300):
+        drawn = [source.random(n) for n in sizes]
+        if share is not None:
+            drawn = [(x < share).astype(float) for x in drawn]
+        found = stratified_interval(drawn)
+        covered += found.low <= (share or 0.5) <= found.high
+    assert covered / 300 > 0.92
+
+
+def test_one_item_in_all_says_nothing_of_others() -> None:
+    found = stratified_interval([np.array([0.5])])
+    assert (found.low, found.value, found.high) == (0.0, 0.5, 1.0)
+
+
+def test_two_items_beside_many_hold_the_level() -> None:
+    source = np.random.default_rng(6)
+    found = [
+        stratified_difference([source.random(n) - source.random(n) for n in (2, 50)])[1].p_value
+        for _ in range(300)
+    ]
+    assert np.mean(np.array(found) <= 0.05) < 0.08
+
+
 @pytest.mark.parametrize("n_strata", [2, 10, 57])
 @pytest.mark.parametrize("sizes", [(1,), (1, 20, 20, 20, 20), (3,)], ids=str)
 def test_the_test_holds_its_level_where_strata_are_small(

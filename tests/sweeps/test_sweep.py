@@ -108,6 +108,14 @@ def test_the_order_of_adapters_changes_nothing(grid: Results) -> None:
     assert swept(mixed) == swept(grid)
 
 
+def test_seeds_that_score_alike_have_no_interval(tmp_path: Path) -> None:
+    facts = {f"s{seed}": {"rank": 8, "seed": seed} for seed in range(3)}
+    found = swept(made(tmp_path, facts, dict.fromkeys(facts, 60)))
+    (setting,) = found["settings"]
+    spread = setting["spreads"][0] if "spreads" in setting else setting["scores"][0]
+    assert (spread["sd"], spread["low"], spread["high"]) == (0.0, None, None)
+
+
 def test_two_seeds_speak_of_adapters_and_have_no_interval(tmp_path: Path) -> None:
     facts: Facts = {f"{r}-{s}": {"rank": r, "seed": s} for r in (4, 8) for s in (0, 1)}
     found = swept(made(tmp_path, facts, dict(zip(facts, (50, 60, 70, 70), strict=True))))
