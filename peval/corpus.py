@@ -123,7 +123,7 @@ def difference(
     )
     half = _t(n_groups) * error
     found = Interval(value, value - half, value + half, len(first), n_units)
-    if math.isinf(error) and n_groups > 1 and value != 0:
+    if math.isinf(error) and n_groups > 1 and abs(value) > 0:
         index = _units(both, clusters)
         return found, Test(_swapped(both, index, lambda a, b: abs(gap(a, b))), "swapped answers")
     return found, Test(_p_value(value, error, n_groups), "jackknife t")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from peval.memorization.aggregates import AUROC, SHARE_GAP
+from peval import corpus
+from peval.memorization.aggregates import AUROC, NLL_GAP, SHARE_GAP
 from peval.memorization.roc import (
     balanced_accuracy,
     best_threshold,
@@ -92,3 +95,22 @@ def test_a_gap_over_tasks_is_no_narrower_than_over_records() -> None:
     found, alone = SHARE_GAP.interval(items, clusters), SHARE_GAP.interval(items, ["all"] * 40)
     assert found.value == alone.value == 0.5
     assert found.low <= alone.low < found.value < alone.high <= found.high
+
+
+def test_a_gap_that_one_task_carries_has_no_interval() -> None:
+    items = [[1.0, 3.0, 2.0], [0.0, 4.0, 1.0], [0.0, 2.0, 2.0], [0.0, 5.0, 2.0]]
+    found = corpus.interval(items, list("abbc"), NLL_GAP)
+    assert (found.value, found.low, found.high) == (11 / 5 - 3 / 2, -math.inf, math.inf)
+    shares = [[1.0, 1.0], [0.0, 0.0], [0.0, 0.5], [0.0, 0.0]]
+    shown = corpus.interval(shares, list("abbc"), SHARE_GAP)
+    assert (shown.low, shown.high) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("how", [NLL_GAP, SHARE_GAP, AUROC])
+def test_what_lacks_a_side_has_no_value(how: corpus.Aggregate) -> None:
+    items = [[1.0, 1.0, 2.0]] * 3 if how is NLL_GAP else [[1.0, 1.0]] * 3
+    found = corpus.interval(items, list("abc"), how)
+    assert math.isnan(found.value)
+    gap, test = corpus.difference((items, items), list("abc"), how)
+    assert math.isnan(gap.value)
+    assert test.p_value == 1.0
