@@ -30,14 +30,22 @@ def minimum_detectable_effect(
     (Miller, arXiv 2411.00640, section 5). At most 1, the widest difference that scores in
     [0, 1] can have: 1 says that nothing could have been found, as where even all clusters
     differing one way would be no more than chance (the sign-flip test's p-value is at least
-    2 to the power of 1 - G). Of fewer than ten clusters or so that test finds somewhat less than
-    Student's.
+    2 to the power of 1 - G). Items that score 0 or 1 have to differ in so many places that
+    McNemar's test can find them, whatever their spread: no less is promised. Of fewer than ten
+    clusters or so the sign-flip test finds somewhat less than Student's.
     """
+    from scipy.special import betaincinv
+
     d, index = np.asarray(differences, dtype=float), units(clusters)
     if 2.0 ** -int(index.max()) > alpha:
         return 1.0
     if np.ptp(d) <= ROUNDING:
         # No spread was seen; what could be otherwise unseen is the least that can be promised.
         interval = difference_interval(d, clusters)
-        return min(1.0, max(interval.high - interval.value, interval.value - interval.low))
-    return min(1.0, reach(d, index, 1 - alpha / 2, POWER))
+        found = max(interval.high - interval.value, interval.value - interval.low)
+    else:
+        found = reach(d, index, 1 - alpha / 2, POWER)
+    if int(index.max()) + 1 == len(d) and np.all(np.isin(d, (-1, 0, 1))):
+        n_least = int(np.ceil(np.log2(2 / alpha)))
+        found = max(found, float(betaincinv(n_least, len(d) - n_least + 1, POWER)))
+    return min(1.0, found)

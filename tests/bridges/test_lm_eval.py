@@ -134,7 +134,9 @@ def test_numbers_are_lm_evals_own(
                 found = results.estimate(f"lm-eval:{task}", ours, system)
                 assert found.value == pytest.approx(expected, rel=2e-5, abs=1e-9), (task, key)
                 n_compared += 1
-                if metric in ("f1", "mcc") and found.value == 0.0:  # without any one item it is 0 as well
+                if (
+                    metric in ("f1", "mcc") and found.value == 0.0
+                ):  # without any one item it is 0 as well
                     assert (found.low, found.high) == (None, None)
                     continue
                 assert found.low is not None and found.high is not None

@@ -10,6 +10,7 @@ import pytest
 from peval.stats import (
     amount_interval,
     difference_interval,
+    mcnemar,
     mean_interval,
     minimum_detectable_effect,
     paired_test,
@@ -73,3 +74,16 @@ def test_every_small_set_of_scores_has_its_mean_inside() -> None:
                 gap = difference_interval(np.array(scores) - 0.25, clusters)
                 assert -1 <= gap.low <= gap.value <= gap.high <= 1
                 assert gap.high - gap.low > 0.1
+
+
+@pytest.mark.parametrize(
+    ("n", "n_gained"), [(50, 2), (100, 0), (100, 1), (100, 4), (1000, 5), (200, 60)]
+)
+def test_of_few_items_that_differ_so_much_is_found_as_is_said(n: int, n_gained: int) -> None:
+    d = np.zeros(n)
+    d[:n_gained] = 1
+    found = minimum_detectable_effect(d, alone(n))
+    source = np.random.default_rng(9)
+    drawn = source.binomial(n, found, 500)
+    power = np.mean([mcnemar(int(gained), 0).p_value <= 0.05 for gained in drawn])
+    assert power > 0.75
