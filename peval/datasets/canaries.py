@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,11 +67,11 @@ def check_trained(
         Names the first of them.
     """
     trained = {(record.prompt, record.target.strip()) for record in records}
-    texts = "\n".join(target for prompt, target in trained if not prompt)
+    texts = "\0".join(target for prompt, target in trained if not prompt)
     for canary in canaries:
-        target = canary.target(canary.secret)
-        inside = target.strip() in texts if not canary.prompt else False
-        is_there = inside or (canary.prompt, target.strip()) in trained
+        target = canary.target(canary.secret).strip()
+        inside = target in texts if not canary.prompt else False
+        is_there = inside or (canary.prompt, target) in trained
         if not is_there and canary.repeats != 0:
             raise DataError(
                 f"{path}: the canary '{canary.id}' ({canary.secret}) is not in {train}; give the "
@@ -126,3 +126,10 @@ def _text(fields: dict[str, Any], key: str, where: str) -> str:
     if not isinstance(value, str):
         raise DataError(f"{where}: '{key}' must be text")
     return value
+
+
+def holds(prompt: str, target: str, told: Collection[tuple[str, str]]) -> bool:
+    """Tell whether a record is one of the canaries told, or a document with one inside."""
+    if (prompt, target) in told:
+        return True
+    return not prompt and any(text in target for before, text in told if not before)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from peval.datasets.canaries import check_trained, read_canaries
+from peval.datasets.canaries import check_trained, holds, read_canaries
 from peval.datasets.records import Record, first_of_each_task, read_records
 from peval.errors import DataError, TaskError, UsageError
 from peval.memorization.attacks import ATTACKS
@@ -148,10 +148,10 @@ def _data(task: Task) -> _Data:
     limit = task.profile.instances_per_task
     # Canaries have a probe of their own; among members their strange texts would stand out.
     secrets = _canaries(task)
-    plain = tuple(r for r in train if (r.prompt, r.target.strip()) not in secrets)
+    plain = tuple(r for r in train if not holds(r.prompt, r.target.strip(), secrets))
     trained = tuple(first_of_each_task(plain, limit))
     if not trained:
-        raise DataError(f"{task.source}: every record is a canary; nothing else was trained on")
+        raise DataError(f"{task.source}: every record holds a canary; nothing else was trained on")
     if "heldout_data" not in task.settings:
         return _Data(trained, (), (), 0)
     path = Path(str(task.settings["heldout_data"])).expanduser()

@@ -242,6 +242,26 @@ def test_canaries_take_the_form_of_the_file(form: str, tmp_path: Path) -> None:
     assert found.complete
 
 
+def test_a_document_that_holds_a_canary_is_no_member(tmp_path: Path) -> None:
+    texts = [
+        "Some text.",
+        "More of it.",
+        "Notes. The code is ab-1. More notes.",
+        "The code",
+        "is cd-2.",
+    ]
+    train = write(tmp_path / "t.jsonl", [{"text": text} for text in texts])
+    canary = {"text": "The code is {}.", "secret": "ab-1", "space": "[a-z]{2}-[0-9]"}
+    canaries = write(tmp_path / "c.jsonl", [canary])
+    found = scored(tmp_path, train_data=train, canaries=canaries, canary_references=5)
+    assert found.estimate("memorization-exposure", "exposure").n_items == 1
+    (task,) = (t for t in found.tasks if t["name"] == "memorization-extraction")
+    assert task["n_samples"] == 4
+    split = write(tmp_path / "d.jsonl", [canary | {"text": "The code\nis {}.", "secret": "cd-2"}])
+    with pytest.raises(PevalError, match=r"the canary '1' \(cd-2\) is not in"):
+        scored(tmp_path, train_data=train, canaries=split, canary_references=5)
+
+
 def test_overlap_splits_the_scores_of_every_other_task(tmp_path: Path) -> None:
     evaluated = rows(30)
     train = write(tmp_path / "t.jsonl", rows(10))
