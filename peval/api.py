@@ -141,15 +141,8 @@ def score_predictions(predictions: Sequence[str | Path], task: str, **options: A
 
     Parameters
     ----------
-    predictions
-        JSON lines with ``id`` and ``prediction`` (``outputs``, or FastChat's files, for several
-        turns), or the ``samples_*.jsonl`` that lm-eval logs; each file is one system. ``NAME=FILE``
-        gives it a name.
-    task
-        A task of the catalogue, a JSONL file, or ``lm-eval:NAME``.
-    **options
-        The other fields of `peval.prediction_job.PredictionJob`: ``profile``, ``rule``,
-        ``problems``, ``limit``, ``data_dir``, ``out`` and so on.
+    predictions, task, **options
+        The fields of `peval.prediction_job.PredictionJob`, which says what each may be.
 
     Raises
     ------

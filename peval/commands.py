@@ -12,6 +12,7 @@ from peval.errors import UsageError
 
 if TYPE_CHECKING:
     from peval.judge_job import Judging
+    from peval.prediction_job import PredictionJob
 
 EXIT_ERROR = 2
 EXIT_PARTIAL = 3
@@ -181,7 +182,7 @@ def rescore(arguments: argparse.Namespace) -> int:
     return 0 if results.complete else EXIT_PARTIAL
 
 
-def _prediction_job(arguments: argparse.Namespace) -> Any:
+def _prediction_job(arguments: argparse.Namespace) -> PredictionJob:
     from peval.prediction_job import PredictionJob
 
     if not arguments.task:

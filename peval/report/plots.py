@@ -43,8 +43,8 @@ def _panel(task: dict[str, Any], found: list[Comparison], rows: Sequence[str]) -
 
 
 def _dot(c: Comparison) -> Dot:
-    value = c.delta or 0.0
-    value, low, high = (100 * (value if v is None else v) for v in (value, c.low, c.high))
+    known = c.delta or 0.0
+    value, low, high = (100 * (known if v is None else v) for v in (known, c.low, c.high))
     return Dot(c.adapter, value, low, high, mark(c), f"{delta(c)} {mark(c)}")
 
 

@@ -112,7 +112,7 @@ def test_seeds_that_score_alike_have_no_interval(tmp_path: Path) -> None:
     facts = {f"s{seed}": {"rank": 8, "seed": seed} for seed in range(3)}
     found = swept(made(tmp_path, facts, dict.fromkeys(facts, 60)))
     (setting,) = found["settings"]
-    spread = setting["spreads"][0] if "spreads" in setting else setting["scores"][0]
+    spread = setting["scores"][0]
     assert (spread["sd"], spread["low"], spread["high"]) == (0.0, None, None)
 
 
